@@ -1,0 +1,53 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Settings of the preloaded library: Embedded Swift, so that it needs nothing but libc at load.
+let embedded: [SwiftSetting] = [
+  .enableExperimentalFeature("Embedded"),
+  .enableExperimentalFeature("Extern"),
+  .unsafeFlags([
+    // A failed precondition prints where it happened and aborts, instead of a bare SIGILL.
+    "-Xfrontend", "-trap-function", "-Xfrontend", "shim_trap",
+  ]),
+]
+
+/// The version script keeps everything but the interposed names local. Without it the library would export its own
+/// swift_retain and crash every ordinary Swift program that it is preloaded into.
+let preloadLinking: [LinkerSetting] = [
+  .unsafeFlags([
+    "-Xlinker", "--version-script=shim/exports.map",
+    "-Xlinker", "-z", "-Xlinker", "nodelete",
+    "-Xlinker", "-z", "-Xlinker", "now",
+    "-Xlinker", "-z", "-Xlinker", "relro",
+  ])
+]
+
+let package = Package(
+  name: "Millrace",
+  products: [
+    .library(name: "Millrace", type: .dynamic, targets: ["Millrace", "MillraceShim"]),
+    .executable(name: "millrace", targets: ["MillraceCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ],
+  targets: [
+    // System headers, and small inline helpers for what Swift cannot import (variadics, errno, CMSG macros).
+    .target(name: "CLinux"),
+    // The interposer. C only, no policy; never linked by tests or the CLI, or it would interpose inside them.
+    .target(name: "MillraceShim", path: "shim", cSettings: [.unsafeFlags(["-fvisibility=hidden"])]),
+    // Everything that is a decision and not I/O, in ordinary Swift for the tests and the CLI. The preloaded library
+    // compiles the same files through the symbolic link Sources/Millrace/Core.
+    .target(name: "MillraceCore"),
+    .target(
+      name: "Millrace", dependencies: ["CLinux", "MillraceShim"],
+      swiftSettings: embedded, linkerSettings: preloadLinking),
+    .executableTarget(
+      name: "MillraceCLI",
+      dependencies: [
+        "MillraceCore", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .testTarget(name: "CoreTests", dependencies: ["MillraceCore"]),
+    .testTarget(name: "SimulationTests", dependencies: ["MillraceCore"], path: "Tests/Simulation"),
+  ]
+)
