@@ -1,0 +1,106 @@
+# Millrace: TCP connections of unmodified programs on one host ride shared-memory lanes.
+# `make help` lists the targets. `make demo` and `make test` each work alone on a fresh machine.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+
+# Debian's own interpreter: the harnesses use its standard library only, and a version manager's python may come first
+# in PATH.
+PYTHON ?= /usr/bin/python3
+SWIFT ?= swift
+SWIFT_BUILD_FLAGS ?= -c release
+SWIFT_TEST_FLAGS ?=
+CLANG_FORMAT ?= clang-format
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+BUILD := build
+LIBRARY := $(BUILD)/libmillrace.so
+CLI := $(BUILD)/millrace
+
+# Every Debian package that the build, the tests, the demo and the benchmarks use. Swift itself is not in Debian.
+PACKAGES_BUILD := gcc libc6-dev binutils make git python3 clang-format
+PACKAGES_TOOLS := procps util-linux iproute2 strace gdb valgrind
+PACKAGES_PROGRAMS := redis-server redis-tools nginx-light memcached libmemcached-tools wrk iperf3 sockperf haproxy \
+  postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2
+PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS)
+
+SWIFT_SOURCES = Package.swift Sources Tests
+C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+
+# The harnesses compile small C programs: with gcc, so that they do not depend on the Swift toolchain's clang.
+export CC := gcc
+# Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
+.NOTPARALLEL:
+
+.PHONY: all help deps toolchain build demo test unit conformance programs bench install format lint clean
+
+all: build ## Build the library and the command line tool into build/ (the default)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install every Debian package that anything here needs (daemons are not started)
+	@Tests/Support/install-packages $(PACKAGES)
+
+toolchain:
+	@command -v $(SWIFT) >/dev/null || { echo "Swift 6.1 or later is needed (https://swift.org/install)" >&2; exit 1; }
+
+# The copies are renamed into place, so that a running program keeps the library that it has mapped.
+build: toolchain
+	@echo "== build"
+	$(SWIFT) build $(SWIFT_BUILD_FLAGS)
+	@mkdir -p $(BUILD)
+	@bin=$$($(SWIFT) build $(SWIFT_BUILD_FLAGS) --show-bin-path); \
+	for pair in libMillrace.so:$(LIBRARY) millrace:$(CLI); do \
+	  from=$$bin/$${pair%%:*} to=$${pair##*:}; \
+	  cmp -s $$from $$to || { cp $$from $$to.new && mv $$to.new $$to; }; \
+	done
+	@ls -l $(LIBRARY) $(CLI)
+
+demo: deps build ## Show real servers plain and under Millrace, one after the other
+	@$(PYTHON) Tests/Demo/demo.py
+
+test: deps build lint unit conformance programs ## Run everything that must pass: lint, unit, simulation, conformance, programs
+	@echo "== all phases of make test passed"
+
+unit: toolchain ## Run the unit and simulation tests
+	@echo "== unit and simulation tests"
+	$(SWIFT) test $(SWIFT_TEST_FLAGS)
+
+conformance: build ## Compare what C programs observe on the bare kernel and on lanes
+	@echo "== conformance"
+	@$(PYTHON) Tests/Conformance/run.py
+
+programs: deps build ## Run real programs bare and preloaded, with checked results
+	@echo "== programs"
+	@$(PYTHON) Tests/Programs/run.py
+
+bench: deps build ## Measure every figure, side by side with the kernel (build/bench.json, build/bench.svg)
+	@$(PYTHON) Tests/Benchmarks/bench.py $(BENCH_FLAGS)
+
+install: build ## Install under PREFIX (default /usr/local), staged under DESTDIR
+	install -D -m 755 $(CLI) $(DESTDIR)$(PREFIX)/bin/millrace
+	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libmillrace.so
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/millrace/README.md
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/millrace/LICENSE
+	@for page in $$(git ls-files 'docs/*.[1-8]'); do \
+	  section=$${page##*.}; \
+	  install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/$$(basename $$page); \
+	done
+
+format: ## Rewrite the sources in the project's style
+	$(SWIFT) format -i -r $(SWIFT_SOURCES)
+	$(if $(C_SOURCES),$(CLANG_FORMAT) -i $(C_SOURCES))
+
+lint: build ## Check style, sizes, and what the library exports and needs
+	@echo "== lint"
+	$(SWIFT) format lint --strict -r $(SWIFT_SOURCES)
+	@$(if $(C_SOURCES),$(CLANG_FORMAT) --dry-run -Werror $(C_SOURCES))
+	@$(PYTHON) Tests/tidy.py
+	@$(PYTHON) Tests/tidy_library.py $(LIBRARY) shim/exports.map
+
+clean: ## Remove everything that was built
+	rm -rf .build $(BUILD)
