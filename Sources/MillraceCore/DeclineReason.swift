@@ -1,0 +1,111 @@
+/// The named, counted cause for which a connection has no lane.
+///
+/// The raw values are the slots of the statistics page and the answer of
+/// `getsockopt(SOL_MILLRACE, MILLRACE_REASON)`: a value, once released, keeps its meaning.
+public enum DeclineReason: UInt8, CaseIterable, Sendable {
+  case none = 0
+  case off
+  case ruleDenied
+  case belowThreshold
+  case noPeer
+  case nameTaken
+  case identityMismatch
+  case peerDeclined
+  case versionMismatch
+  case badWireup
+  case badSegment
+  case unaccountedIO
+  case sharedByFork
+  case busy
+  case urgentData
+  case kernelTLS
+  case asyncSignals
+  case socketOption
+  case descriptorPassed
+  case ioUring
+  case descriptorsExhausted
+  case memoryExhausted
+  case threadsExhausted
+  case wireupTimeout
+  case laneAborted
+  case splice
+  case notConnected
+  case unsupportedFamily
+  case raced
+  case hiddenLimit
+
+  /// How many reasons there are; raw values are 0 ..< count.
+  public static var count: Int { Int(DeclineReason.hiddenLimit.rawValue) + 1 }
+
+  /// The name that logs, `millrace ss` and `millrace reasons` print.
+  public var name: StaticString {
+    switch self {
+    case .none: "none"
+    case .off: "off"
+    case .ruleDenied: "rule-denied"
+    case .belowThreshold: "below-threshold"
+    case .noPeer: "no-peer"
+    case .nameTaken: "name-taken"
+    case .identityMismatch: "identity-mismatch"
+    case .peerDeclined: "peer-declined"
+    case .versionMismatch: "version-mismatch"
+    case .badWireup: "bad-wireup"
+    case .badSegment: "bad-segment"
+    case .unaccountedIO: "unaccounted-io"
+    case .sharedByFork: "shared-by-fork"
+    case .busy: "busy"
+    case .urgentData: "urgent-data"
+    case .kernelTLS: "kernel-tls"
+    case .asyncSignals: "async-signals"
+    case .socketOption: "socket-option"
+    case .descriptorPassed: "descriptor-passed"
+    case .ioUring: "io-uring"
+    case .descriptorsExhausted: "descriptors-exhausted"
+    case .memoryExhausted: "memory-exhausted"
+    case .threadsExhausted: "threads-exhausted"
+    case .wireupTimeout: "wireup-timeout"
+    case .laneAborted: "lane-aborted"
+    case .splice: "splice"
+    case .notConnected: "not-connected"
+    case .unsupportedFamily: "unsupported-family"
+    case .raced: "raced"
+    case .hiddenLimit: "hidden-limit"
+    }
+  }
+
+  /// One sentence for a person who asks why a connection is not on a lane.
+  public var explanation: StaticString {
+    switch self {
+    case .none: "Nothing stands in the way, or nothing has been decided yet."
+    case .off: "Millrace is off for this process (MILLRACE=off, or a setting with an error)."
+    case .ruleDenied: "A rule of MILLRACE_RULES or MILLRACE_RULES_FILE denies this connection."
+    case .belowThreshold: "The traffic has not yet reached the threshold of MILLRACE_ATTACH."
+    case .noPeer: "Nobody answered at the rendezvous: the peer is remote or runs without Millrace."
+    case .nameTaken: "Another socket holds the name of this connection's rendezvous."
+    case .identityMismatch: "Who called at the rendezvous does not own the connection's other end."
+    case .peerDeclined: "The peer has a reason of its own; ask `millrace ss` about its row."
+    case .versionMismatch: "The peer runs a version of Millrace with another wireup protocol."
+    case .badWireup: "The peer sent garbage or too much at the wireup, or hung up early."
+    case .badSegment: "The shared memory that the peer offered has a wrong size or lacks its seals."
+    case .unaccountedIO: "The kernel counts other bytes than Millrace saw: there is hidden I/O."
+    case .sharedByFork: "The descriptor is shared with another process since a fork."
+    case .busy: "Calls were in flight or data was unread; it is tried again later."
+    case .urgentData: "The connection carries urgent data, which only TCP can."
+    case .kernelTLS: "The kernel encrypts this connection (TCP_ULP)."
+    case .asyncSignals: "The program asked for signals on this descriptor (O_ASYNC, F_SETOWN)."
+    case .socketOption: "The program set a socket option that only the kernel can honour."
+    case .descriptorPassed: "The descriptor was sent to another process."
+    case .ioUring: "The process uses io_uring, which reaches sockets unseen."
+    case .descriptorsExhausted: "No descriptor was left for the lane's bell."
+    case .memoryExhausted: "No memory was left for the lane's rings."
+    case .threadsExhausted: "The service thread could not be started."
+    case .wireupTimeout: "The peer did not finish the wireup in time."
+    case .laneAborted: "The lane failed before the stream had moved onto it."
+    case .splice: "The program moves this connection's data with splice or tee."
+    case .notConnected: "The connection was not established, or no longer, when a lane was tried."
+    case .unsupportedFamily: "The socket is not a TCP connection over IPv4 or IPv6."
+    case .raced: "The descriptor was closed or replaced while a lane was being agreed."
+    case .hiddenLimit: "The limit of hidden descriptors or of lanes in this process is reached."
+    }
+  }
+}
