@@ -35,14 +35,21 @@ public struct ConnectionRow: Sendable {
   public var fabric: UInt8 = 0
   /// A `DeclineReason`.
   public var reason: UInt8 = 0
+  /// The own end's address, as `Endpoint.high`.
   public var localHigh: UInt64 = 0
+  /// Its other half, as `Endpoint.low`.
   public var localLow: UInt64 = 0
+  /// The other end's address, as `Endpoint.high`.
   public var peerHigh: UInt64 = 0
+  /// Its other half, as `Endpoint.low`.
   public var peerLow: UInt64 = 0
+  /// The own end's port, in host order.
   public var localPort: UInt16 = 0
+  /// The other end's port, in host order.
   public var peerPort: UInt16 = 0
-  /// 4, 6, or 0 for not known.
+  /// The own end's family: 4, 6, or 0 for not known.
   public var localFamily: UInt8 = 0
+  /// The other end's family: 4, 6, or 0 for not known.
   public var peerFamily: UInt8 = 0
   var reserved0: UInt16 = 0
   /// Bytes of one direction's ring, 0 without a lane.
@@ -50,11 +57,13 @@ public struct ConnectionRow: Sendable {
   /// How often this connection moved onto a lane.
   public var attaches: UInt32 = 0
 
-  /// Bytes that the application sent and received over TCP.
+  /// Bytes that the application sent over TCP.
   public var kernelSent: UInt64 = 0
+  /// Bytes that the application received over TCP.
   public var kernelReceived: UInt64 = 0
-  /// Bytes that the application sent and received over lanes.
+  /// Bytes that the application sent over lanes.
   public var laneSent: UInt64 = 0
+  /// Bytes that the application received over lanes.
   public var laneReceived: UInt64 = 0
   /// When the connection was noted, in seconds since 1970, or 0.
   public var since: UInt64 = 0
@@ -64,6 +73,7 @@ public struct ConnectionRow: Sendable {
   var reserved2: UInt64 = 0
   var reserved3: UInt64 = 0
 
+  /// A row that nobody uses.
   public init() {}
 
   /// The connection's own end.

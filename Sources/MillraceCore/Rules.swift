@@ -1,11 +1,14 @@
 /// A range of ports, both ends included.
 public struct PortRange: Equatable, Sendable {
+  /// The lowest port.
   public var first: UInt16
+  /// The highest port.
   public var last: UInt16
 
   /// Every port: what a rule has that does not name one.
   public static var any: PortRange { PortRange(first: 0, last: .max) }
 
+  /// Whether `port`, in host order, is in the range.
   @inline(__always)
   public func contains(_ port: UInt16) -> Bool { first <= port && port <= last }
 }
@@ -20,6 +23,7 @@ public struct AddressPrefix: Equatable, Sendable {
   /// Every address: what a rule has that does not name one.
   public static var any: AddressPrefix { AddressPrefix(address: Endpoint(), bits: 0) }
 
+  /// Whether the endpoint's address, taken as IPv4 if it is v4-mapped, has the prefix.
   @inline(__always)
   public func contains(_ endpoint: Endpoint) -> Bool {
     address.family == 0 || endpoint.normalised.sharesPrefix(bits, with: address)
@@ -41,6 +45,7 @@ public struct ProgramPattern: Sendable {
     ProgramPattern(text: InlineArray(repeating: 0), count: 0, isPrefix: true)
   }
 
+  /// Whether `program`, a name without directory, is meant.
   public func matches(_ program: UnsafeBufferPointer<UInt8>) -> Bool {
     let count = Int(count)
     guard isPrefix ? program.count >= count : program.count == count else { return false }
@@ -51,7 +56,9 @@ public struct ProgramPattern: Sendable {
 
 /// One rule: whether the connections that meet all its conditions may have a lane.
 public struct Rule: Sendable {
+  /// What the rule says of them.
   public var allows: Bool
+  /// The program's name.
   public var program: ProgramPattern
   /// Nil for both roles.
   public var role: ConnectionRole?
@@ -95,8 +102,10 @@ public struct Rules {
   /// The most rules that a process can have: room that the caller provides to `RulesParser`.
   public static let capacity = 256
 
+  /// The rules; the memory is the caller's.
   public var rules: UnsafeBufferPointer<Rule>
 
+  /// The rules that `RulesParser.parse` put in front of the caller's memory.
   public init(_ rules: UnsafeBufferPointer<Rule>) { self.rules = rules }
 
   /// Whether a connection may have a lane: what the first rule that matches says, else yes.

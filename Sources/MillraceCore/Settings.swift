@@ -39,11 +39,14 @@ public enum Variable: UInt8, CaseIterable, Sendable {
 
 /// What is wrong with the value of a variable.
 public struct SettingsError: Equatable, Sendable {
+  /// Whose value it is.
   public var variable: Variable
   /// Where in the value, in bytes from 1.
   public var column: Int
+  /// What was expected there.
   public var message: StaticString
 
+  /// Equal variables and columns, and the very same message.
   public static func == (a: SettingsError, b: SettingsError) -> Bool {
     a.variable == b.variable && a.column == b.column
       && a.message.utf8Start == b.message.utf8Start
@@ -57,8 +60,9 @@ public struct SettingsError: Equatable, Sendable {
 public struct Settings: Sendable {
   /// MILLRACE: whether connections may have lanes at all.
   public var enabled: Bool
-  /// MILLRACE_FABRICS: the fabric that is tried first, and the one after it or `.none`.
+  /// MILLRACE_FABRICS: the fabric that is tried first.
   public var firstFabric: FabricKind
+  /// The fabric that is tried after it, or `.none`.
   public var secondFabric: FabricKind
   /// MILLRACE_ATTACH: a connection is a candidate after this many data calls, or ...
   public var attachCalls: UInt32

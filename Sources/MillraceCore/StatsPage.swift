@@ -27,15 +27,26 @@ public struct StatsPage {
   /// Where the parts of the header are, in bytes. All numbers are in host order: the page never
   /// leaves its host.
   public enum Offset {
+    /// `StatsPage.magic`, 64 bits.
     public static let magic = 0
+    /// `StatsPage.version`, 32 bits.
     public static let version = 8
+    /// The process that fills the page, as it knows itself, 32 bits. A child made by fork inherits the descriptor of
+    /// its parent's page, and is told apart by this.
     public static let pid = 12
+    /// When that process started, in clock ticks, or 0; 64 bits.
     public static let startTime = 16
+    /// `StatsPage.byteCount`, 64 bits.
     public static let byteCount = 24
+    /// `StatsPage.rowCount`, 32 bits.
     public static let rowCount = 32
+    /// One more than the highest row ever claimed, 32 bits.
     public static let highWater = 36
+    /// The head of the list of free rows, 64 bits; of no use to a reader.
     public static let freeList = 40
+    /// A slot of 64 bits per `Counter`.
     public static let counters = 64
+    /// A slot of 64 bits per `DeclineReason`.
     public static let declines = counters + 8 * StatsPage.slotCount
   }
 
