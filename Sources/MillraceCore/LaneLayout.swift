@@ -1,0 +1,108 @@
+import Synchronization
+
+/// Where things are in the memory that the two ends of a lane share: one control page, then the two rings.
+///
+/// Layout only; the algorithms are in ``RingProducer``, ``RingConsumer`` and the cutover. Everything that one end
+/// writes often has a cache line of its own, because the other end reads it while it is written.
+public enum LaneLayout {
+  /// Bytes of the control page. The rings start behind it.
+  public static let controlBytes = 4096
+  /// Changes whenever anything here does; both ends must agree.
+  public static let version: UInt32 = 1
+  /// "Millrace" in the first eight bytes of a segment.
+  public static let magic: UInt64 = 0x6563_6172_6c6c_694d
+
+  static let lineBytes = 64
+  static let sideBytes = 512
+  static let headerBytes = 512
+
+  /// Bytes of the whole segment for rings of `ringBytes` each.
+  public static func segmentBytes(ringBytes: Int) -> Int { controlBytes &+ 2 &* ringBytes }
+
+  /// Where the ring begins into which the end of this role writes.
+  public static func ringOffset(of role: Role, ringBytes: Int) -> Int {
+    controlBytes &+ (role == .leader ? 0 : ringBytes)
+  }
+}
+
+/// The words of one end in the control page. The end itself writes them, except for the two arm words, which it sets
+/// and its peer clears, and the stage, on which both compare and swap.
+public struct SideControl {
+  private let base: UnsafeMutableRawPointer
+
+  /// The words of `role` in the control page at `page`.
+  public init(page: UnsafeMutableRawPointer, role: Role) {
+    base = page + LaneLayout.headerBytes + Int(role.rawValue) * LaneLayout.sideBytes
+  }
+
+  @inline(__always)
+  private func wide(_ line: Int, _ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    (base + (line &* LaneLayout.lineBytes &+ offset)).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  @inline(__always)
+  private func narrow(_ line: Int, _ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    (base + (line &* LaneLayout.lineBytes &+ offset)).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  /// Bytes that this end has put in its ring since the lane began.
+  public var tail: UnsafeMutablePointer<Atomic<UInt64>> { wide(0, 0) }
+  /// ``FinishFlags``: set once, after the last tail.
+  public var finish: UnsafeMutablePointer<Atomic<UInt32>> { narrow(0, 8) }
+  /// Bytes that this end has consumed from the peer's ring.
+  public var head: UnsafeMutablePointer<Atomic<UInt64>> { wide(1, 0) }
+  /// ``ArmBits``: somebody at this end sleeps until the peer's ring holds more.
+  public var readerArm: UnsafeMutablePointer<Atomic<UInt32>> { narrow(2, 0) }
+  /// ``ArmBits``: somebody at this end sleeps until this end's ring has room.
+  public var writerArm: UnsafeMutablePointer<Atomic<UInt32>> { narrow(3, 0) }
+  /// This end's cut plus one; 0 while it is not published.
+  public var cut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 0) }
+  /// Not 0: this end has left the lane, or asks to.
+  public var down: UnsafeMutablePointer<Atomic<UInt32>> { narrow(4, 12) }
+  /// Processes that hold this end: 1, and one more for each fork.
+  public var users: UnsafeMutablePointer<Atomic<UInt32>> { narrow(5, 0) }
+  /// The lock of each direction among the processes of this end, once there are several.
+  public var familyReceiveLock: UnsafeMutablePointer<Atomic<UInt32>> { narrow(5, 4) }
+  public var familySendLock: UnsafeMutablePointer<Atomic<UInt32>> { narrow(5, 8) }
+}
+
+/// The words that belong to neither end.
+public struct LaneHeader {
+  private let page: UnsafeMutableRawPointer
+
+  public init(page: UnsafeMutableRawPointer) {
+    self.page = page
+  }
+
+  /// ``LaneStage``, by compare and swap: the one place where "offered" becomes either "learned" or "aborted".
+  public var stage: UnsafeMutablePointer<Atomic<UInt32>> {
+    (page + 64).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+}
+
+/// How far the wireup's first step has come, agreed by compare and swap in shared memory: with it neither end is ever
+/// in doubt whether the leader's cut was learned.
+public enum LaneStage {
+  public static let fresh: UInt32 = 0
+  public static let offered: UInt32 = 1
+  public static let learned: UInt32 = 2
+  public static let aborted: UInt32 = 3
+}
+
+/// How an end has finished its ring.
+public enum FinishFlags {
+  /// No more bytes will follow (FIN).
+  public static let finished: UInt32 = 1
+  /// The end was closed: it will not read either.
+  public static let closed: UInt32 = 2
+  /// The end was closed with bytes unread, or aborted (RST).
+  public static let reset: UInt32 = 4
+}
+
+/// Who sleeps at an end.
+public enum ArmBits {
+  /// Somebody sleeps on the arm word itself, as a futex.
+  public static let futex: UInt32 = 1
+  /// Somebody sleeps in the kernel on the bell.
+  public static let bell: UInt32 = 2
+}
