@@ -1,0 +1,45 @@
+"""Python at both ends, in every style of waiting: asyncio, threads, select, poll, timeouts, a fork per connection."""
+
+import pathlib
+
+from registry import expect_lanes, scenario
+from session import PYTHON, check, free_port
+
+PEERS = pathlib.Path(__file__).parent.parent / "peers"
+ASYNCIO = PEERS / "streams_asyncio.py"
+BLOCKING = PEERS / "streams_blocking.py"
+
+
+def exchange(session, server_peer, serve, client_peer, ask, at_least):
+    port = free_port()
+    server = session.start(f"{serve}-{server_peer.stem}", [PYTHON, server_peer, serve, port], port=port)
+    out = session.call(f"{ask}-{client_peer.stem}", [PYTHON, client_peer, ask, port, "1"])
+    check(b"compared" in out, f"the client said {out}")
+    if at_least:
+        expect_lanes(session, server, at_least=at_least)
+
+
+@scenario("python asyncio", one_sided=True)
+def python_asyncio(session):
+    exchange(session, ASYNCIO, "serve", ASYNCIO, "ask", 8)
+
+
+@scenario("python threads")
+def python_threads(session):
+    exchange(session, BLOCKING, "serve-threads", BLOCKING, "ask-threads", 6)
+
+
+@scenario("python select and timeouts")
+def python_select(session):
+    exchange(session, BLOCKING, "serve-select", BLOCKING, "ask-timeouts", 6)
+
+
+@scenario("python poll and asyncio")
+def python_poll(session):
+    exchange(session, BLOCKING, "serve-poll", ASYNCIO, "ask", 8)
+
+
+@scenario("python fork per connection")
+def python_forks(session):
+    """The child that serves inherits an accepted connection: whether it may have a lane is the library's choice."""
+    exchange(session, BLOCKING, "serve-forks", BLOCKING, "ask-threads", 0)
