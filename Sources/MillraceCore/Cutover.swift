@@ -19,6 +19,22 @@
 ///
 /// Positions named `cut` count every byte that this end has written to the kernel path since the connection began,
 /// marks and records included; both kernels and both ends count the same.
+///
+/// What the owner must see to, because the machine cannot (each rule is broken on purpose by the simulation):
+///
+/// * All events of one end are serialised. Records wait in a queue when the kernel buffer is full; whatever is to be
+///   re-sent comes after them, and the application's newer bytes come after that.
+/// * A new lane is wired up only when both ends are idle (``isIdle``), have nothing left in that queue or to re-send, and
+///   have not ended their kernel stream. A FIN is written to TCP under the same conditions, never during an attach.
+/// * An end stands ready to read every byte before the peer's mark, and the records after it, even if its application
+///   reads nothing. It therefore keeps room for a bounded look-ahead, and moves only when the unread bytes before the
+///   peer's cut fit: the follower waits with ``learn(peerCut:received:written:)``, and the leader that finds too many
+///   calls ``laneDown(consumed:)`` instead of ``peerCut(_:received:)``. Otherwise one direction could hold up the other.
+/// * Learning and giving up exclude each other. On a shared-memory lane the follower's "learned" and the leader's "given
+///   up" are one compare-and-swap on one word: the follower calls ``learn(peerCut:received:written:)`` after it has won,
+///   and a leader that has lost calls ``peerLearned()`` before ``laneDown(consumed:)``. Where no such word exists, the
+///   leader offers only with an application's byte in hand, which then lies at its cut if it gives up, and the mark is
+///   made to begin with another byte (``Nonce/mark(from:flipped:)``): one byte at the cut then decides.
 public struct Cutover: Sendable {
   /// How far the cutover has come.
   public enum Phase: UInt8, Sendable {
@@ -75,6 +91,8 @@ public struct Cutover: Sendable {
   public private(set) var inbound: Inbound = .application
   /// This end's cut of the attach under way: bytes on the kernel path before its mark.
   public private(set) var ownCut: UInt64 = 0
+  /// Where the peer's last DETACH ended on the kernel path, and the lane position whose byte comes next there.
+  private var resumed = (kernel: UInt64(0), lane: UInt64(0))
 
   public init(role: Role) {
     self.role = role
@@ -165,14 +183,20 @@ public struct Cutover: Sendable {
     }
   }
 
-  /// A record has been read. `consumed` is the lane position up to which this end's application has consumed.
-  public mutating func record(_ record: Record, consumed: UInt64, sent: UInt64) throws(Violation) -> CutoverEffects {
+  /// A record has been read; `received` counts the kernel path's bytes up to its end. `consumed` is the lane position up
+  /// to which this end's application has consumed. Of the own ring, the bytes from `held` to before `sent` are still there.
+  public mutating func record(
+    _ record: Record, received: UInt64, consumed: UInt64, held: UInt64, sent: UInt64
+  ) throws(Violation) -> CutoverEffects {
     guard inbound == .records else { throw .unexpectedEvent }
     switch record {
     case .learned: return try leaderConfirmed()
     case .detach(let position):
-      guard position <= sent else { throw .badPosition }
-      return try peerDetached(at: position, consumed: consumed)
+      // Below `held` the peer itself has said that it consumed the bytes, and others may be in their place.
+      guard position >= held, position <= sent else { throw .badPosition }
+      let effects = try peerDetached(at: position, consumed: consumed)
+      resumed = (received, consumed)
+      return effects
     }
   }
 
@@ -242,6 +266,34 @@ public struct Cutover: Sendable {
       phase = .undecided
       return CutoverEffects()
     }
+  }
+
+  /// The kernel path has ended (FIN, or a reset after which nothing more can be read) and the peer's process is gone or
+  /// has closed: the lane position from which the peer's ring, if its memory outlives it, continues the stream; nil if
+  /// the stream ends here.
+  ///
+  /// `received` and `consumed` are this end's counts. `peerCut` is the cut that the peer has left in the shared memory
+  /// of this lane (a follower stores it there before it says "learned", though the leader acts on it only once it is
+  /// published), nil if it never moved. `resent` is the position up to which the peer has re-sent its ring; it stores
+  /// that before it lets newer bytes take the place. All three are hostile input: the caller still checks the result
+  /// against the ring's tail and size.
+  public func remainder(received: UInt64, consumed: UInt64, peerCut: UInt64?, resent: UInt64) -> UInt64? {
+    guard let peerCut else { return nil }
+    let position: UInt64
+    switch inbound {
+    case .records:
+      position = consumed
+    case .until(let cut):
+      guard received >= cut else { return nil }
+      position = 0
+    case .application where resumed.kernel > peerCut:
+      position = resumed.lane &+ (received &- resumed.kernel)
+    case .application:
+      guard received >= peerCut else { return nil }
+      position = received &- peerCut
+    }
+    // A reset may have taken bytes that were re-sent: then there is a hole, and the stream ends before it.
+    return position >= resent ? position : nil
   }
 
   /// Back in TCP, with the ring's bytes from `position` on going first.

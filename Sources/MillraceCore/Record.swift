@@ -49,6 +49,15 @@ public struct Nonce: Equatable, Sendable {
     role == .leader ? self : Nonce(~high, low)
   }
 
+  /// As ``mark(from:)``; `flipped` complements the first byte. A leader whose lane cannot exclude "learned" and "given up"
+  /// by one compare-and-swap flips if the unflipped mark begins with the byte that its application is about to send, and
+  /// says so with its cut: the first byte at the cut then tells the mark from the application's, with certainty.
+  public func mark(from role: Role, flipped: Bool) -> Nonce {
+    var words = mark(from: role)
+    if flipped { words.high ^= 0xff &<< 56 }
+    return words
+  }
+
   /// Byte `index` (0 to 15) in the order in which the words travel.
   @inline(__always)
   public subscript(index: Int) -> UInt8 {
