@@ -32,7 +32,8 @@ struct PreloadLibrary {
       throw CommandError.system("/proc/self/exe")
     }
     let directory = executable[..<slash]
-    for candidate in ["\(directory)/\(fileName)", "\(directory)/../lib/\(fileName)"] where access(candidate, R_OK) == 0 {
+    for candidate in ["\(directory)/\(fileName)", "\(directory)/../lib/\(fileName)"] where access(candidate, R_OK) == 0
+    {
       return try absolute(candidate)
     }
     throw CommandError(

@@ -23,7 +23,8 @@ struct RunCommand: ParsableCommand {
   /// The largest file of rules that is read.
   private static let rulesFileLimit = 1 << 20
 
-  @Option(help: ArgumentHelp("Data calls, and optionally bytes, before a lane (MILLRACE_ATTACH).", valueName: "n[,bytes]"))
+  @Option(
+    help: ArgumentHelp("Data calls, and optionally bytes, before a lane (MILLRACE_ATTACH).", valueName: "n[,bytes]"))
   var attach: String?
 
   @Option(help: ArgumentHelp("Bytes of one direction's ring, as 256K or 1M (MILLRACE_RING).", valueName: "size"))
