@@ -156,11 +156,17 @@ public struct StatsPage {
   /// A whole, plausible copy of a row that is in use; nil if it is free, or still changes after a
   /// few tries, or holds values that no writer of this version writes.
   public func snapshot(_ index: Int32) -> ConnectionRow? {
+    snapshot(index, afterCopy: {})
+  }
+
+  /// The same, calling `afterCopy` where a writer can come between the copy and the look back at the sequence.
+  func snapshot(_ index: Int32, afterCopy: () -> Void) -> ConnectionRow? {
     guard index >= 0, index < StatsPage.rowCount else { return nil }
     for _ in 0..<16 {
       let before = sequence(index).pointee.load(ordering: .acquiring)
       if before & 1 != 0 { continue }
       let copy = row(index).pointee
+      afterCopy()
       atomicMemoryFence(ordering: .acquiring)
       let after = sequence(index).pointee.load(ordering: .relaxed)
       if before != after || copy.sequence != before { continue }

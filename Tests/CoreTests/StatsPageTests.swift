@@ -157,6 +157,24 @@ private func inThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) 
     }
   }
 
+  @Test func aRowThatChangesMeanwhileIsReadAgain() {
+    let page = Page()
+    let index = page.stats.claimRow()
+    func update(_ fd: Int32) {
+      page.stats.beginUpdate(index)
+      page.stats.row(index).pointee.fd = fd
+      page.stats.endUpdate(index)
+    }
+    update(1)
+    var copies: Int32 = 0
+    let row = page.stats.snapshot(index) {
+      copies += 1
+      if copies == 1 { update(2) }
+    }
+    #expect(row?.fd == 2 && copies == 2)
+    #expect(page.stats.snapshot(index) { update(3) } == nil, "a row that never rests is given up")
+  }
+
   @Test func implausibleRowsAreNotShown() {
     let page = Page()
     let index = page.stats.claimRow()
