@@ -147,7 +147,7 @@ class Session:
         if preload:
             environment["LD_PRELOAD"] = preload
         if self.preloaded[side]:
-            environment.update(MILLRACE_LOG="info", **self.settings)
+            environment.update({"MILLRACE_LOG": "info"} | self.settings)
         environment.update(extra)
         return environment
 

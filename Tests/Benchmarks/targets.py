@@ -1,0 +1,103 @@
+"""What the figures must reach, as ratios within one run, and the table's rows made from the medians."""
+
+import dataclasses
+
+from measuring import MILLRACE, PLAIN, RAW, UNIX
+from workloads import NO_IDLE, WITH_IDLE
+
+
+@dataclasses.dataclass
+class Row:
+    key: str
+    title: str
+    unit: str
+    plain: float
+    millrace: float
+    unix: float
+    result: float
+    result_text: str
+    target: float
+    target_text: str
+    reached: bool
+
+
+def faster(at_least):
+    """Millrace's rate over TCP's, or TCP's time over Millrace's."""
+    def judge(workload, values, _):
+        if workload.lower_is_better:
+            result = values[PLAIN] / values[MILLRACE]
+        else:
+            result = values[MILLRACE] / values[PLAIN]
+        return result, f"{result:.2f} x", at_least, f"at least {at_least} x", result >= at_least
+    return judge
+
+
+def near_the_limit(workload, values, everything):
+    limit = everything.get("raw", {}).get(RAW)
+    if not limit:
+        return None
+    result = values[MILLRACE] / limit
+    return result, f"{result:.1f} x the limit", 5, "at most 5 x", result <= 5
+
+
+def beside_idle(workload, values, _):
+    result = values[WITH_IDLE] / values[NO_IDLE]
+    return result, f"{result:.2f} x", 0.9, "at least 0.9 x", result >= 0.9
+
+
+def at_most_more(most):
+    def judge(workload, values, _):
+        result = values[MILLRACE] - values[PLAIN]
+        return result, f"{result:+.3f} {workload.unit}", most, f"at most +{most}", result <= most
+    return judge
+
+
+def at_most(most):
+    def judge(workload, values, _):
+        result = values[MILLRACE]
+        return result, f"{result:.2f} {workload.unit}", most, f"under {most}", result < most
+    return judge
+
+
+def grown_at_most(most):
+    """What a lane adds to the same connection on the kernel path."""
+    def judge(workload, values, _):
+        result = values[MILLRACE] - values[PLAIN]
+        return result, f"{result:.1f} {workload.unit}", most, f"at most {most}", result <= most
+    return judge
+
+
+TARGETS = {
+    "sockperf": (near_the_limit, faster(50)),
+    "pingpong": (),
+    "oneway": (faster(8),),
+    "iperf3": (faster(2),),
+    "redis-1": (faster(8),),
+    "redis-50": (faster(2.5),),
+    "redis-50-16": (faster(1.2),),
+    "memcached": (faster(2),),
+    "nginx": (faster(2),),
+    "connect": (faster(0.97),),
+    "idle-lanes": (beside_idle,),
+    "files": (faster(0.97),),
+    "exec": (at_most_more(0.2),),
+    "idle-cpu": (at_most(1.0),),
+    "memory": (grown_at_most(32),),
+}
+
+
+def rows(workloads, medians):
+    """The rows of the table: one per target, and one for a workload that has none."""
+    made = []
+    for workload in workloads:
+        values = medians.get(workload.key)
+        if not values:
+            continue
+        columns = [values.get(PLAIN, values.get(NO_IDLE)), values.get(MILLRACE, values.get(WITH_IDLE)),
+                   values.get(UNIX)]
+        if RAW in values:
+            columns = [None, values[RAW], None]
+        judged = [judge(workload, values, medians) for judge in TARGETS.get(workload.key, ())]
+        for result in [each for each in judged if each] or [(None, "", None, "", None)]:
+            made.append(Row(workload.key, workload.title, workload.unit, *columns, *result))
+    return made
