@@ -83,6 +83,6 @@ def write_chart(path, rows, about):
                   f'y2="{y + 26}"/>',
                   f'<text x="{max(end, place(row.target)) + 8:.1f}" y="{y + 18}">{row.result_text}</text>']
     for index, row in enumerate(others):
-        text = f"{row.title}: {row.result_text} ({row.target_text}: {verdict(row)})"
+        text = f"{row.title}: {row.result_text} ({row.target_text}: {verdict(row).lower()})"
         parts.append(f'<text x="20" y="{bottom + 34 + 20 * index}">{html.escape(text)}</text>')
     path.write_text("\n".join(parts + ["</svg>"]) + "\n")
