@@ -7,7 +7,7 @@ struct ProgramFile {
 
   let path: String
 
-  /// Finds the program as execvp(3) does; nil if there is none.
+  /// Finds the program by PATH as execvp(3) does; nil if there is none.
   init?(named name: String) {
     if name.contains("/") {
       path = name
@@ -44,6 +44,13 @@ struct ProgramFile {
         .map { "\(path) \($0)" }
     }
     return nil
+  }
+
+  /// Whether the file can be a script without `#!`, which shells run although the kernel refuses it. execvp(3) hands
+  /// whatever the kernel refuses to a shell, a program for another architecture too, and that may do anything.
+  var isText: Bool {
+    guard let file = OpenFile(path) else { return false }
+    return !file.bytes(at: 0, count: 256).contains(0)
   }
 
   /// What stands behind `#!`; nil if the file does not start with it.

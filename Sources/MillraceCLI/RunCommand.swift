@@ -67,33 +67,46 @@ struct RunCommand: ParsableCommand {
   }
 
   func run() throws {
+    let program = ProgramFile(named: arguments[0])
     do {
       let library = try PreloadLibrary(option: library)
       try applySettings()
-      warn(about: arguments[0], library: library)
+      warn(about: program, library: library)
       let previous = getenv("LD_PRELOAD").map { String(cString: $0) }
       setenv("LD_PRELOAD", library.preload(before: previous), 1)
     } catch let error as CommandError {
       complain(error.description)
       throw ExitCode(Status.millraceFailed)
     }
-    throw ExitCode(RunCommand.execute(arguments))
+    throw ExitCode(RunCommand.execute(arguments, program: program))
   }
 
   /// Returns only if the program could not be run.
-  private static func execute(_ arguments: [String]) -> Int32 {
-    var vector: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-    vector.append(nil)
-    execvp(vector[0]!, vector)
+  private static func execute(_ arguments: [String], program: ProgramFile?) -> Int32 {
+    guard let program else {
+      complain("\(arguments[0]): command not found")
+      return Status.notFound
+    }
+    replaceProcess(with: program.path, arguments: arguments)
     let error = errno
+    if error == ENOEXEC && program.isText {
+      replaceProcess(with: "/bin/sh", arguments: ["sh", program.path] + arguments.dropFirst())
+    }
     complain("\(arguments[0]): \(String(cString: strerror(error)))")
     return error == ENOENT ? Status.notFound : Status.cannotRun
   }
 
+  /// Calls execv(2); returns, with `errno` set, if that failed.
+  private static func replaceProcess(with path: String, arguments: [String]) {
+    var vector: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+    vector.append(nil)
+    execv(path, vector)
+  }
+
   /// Says in one line why the program will not have lanes. It runs all the same: the file may be a wrapper, or somebody
   /// may want to see that nothing changes.
-  private func warn(about name: String, library: PreloadLibrary) {
-    guard let obstacle = ProgramFile(named: name)?.obstacle(for: library.architecture) else { return }
+  private func warn(about program: ProgramFile?, library: PreloadLibrary) {
+    guard let obstacle = program?.obstacle(for: library.architecture) else { return }
     complain("warning: \(obstacle): its connections stay on TCP")
   }
 

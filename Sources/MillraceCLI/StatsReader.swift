@@ -55,7 +55,8 @@ enum StatsReader {
   private static func read(_ file: borrowing OpenFile, pid: Int32) -> ProcessStatistics? {
     guard let status = file.status, status.st_mode & S_IFMT == S_IFREG else { return nil }
     let header = file.bytes(at: 0, count: StatsPage.headerBytes)
-    guard header.number(UInt64.self, at: StatsPage.Offset.magic) == StatsPage.magic,
+    guard header.count == StatsPage.headerBytes,
+      header.number(UInt64.self, at: StatsPage.Offset.magic) == StatsPage.magic,
       header.number(UInt32.self, at: StatsPage.Offset.version) == StatsPage.version,
       header.number(UInt32.self, at: StatsPage.Offset.rowCount) == UInt32(StatsPage.rowCount),
       header.number(UInt64.self, at: StatsPage.Offset.byteCount) == UInt64(StatsPage.byteCount),
