@@ -23,7 +23,7 @@ SWIFT_NOISE = re.compile(r'"(?:\\.|[^"\\])*"|//.*')
 def tracked_files():
     listing = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], check=True, capture_output=True
-    ).stdout.decode()
+    ).stdout.decode(errors="surrogateescape")
     return sorted(set(name for name in listing.split("\0") if name))
 
 

@@ -1,7 +1,8 @@
 """The list of scenarios. A scenario is a function that takes a Session, starts programs and checks what they did.
 
-Each runs bare first, then with both ends preloaded; those that ask for it also run with one end preloaded, which must
-work the same and stay on TCP.
+Each runs bare first, then with both ends preloaded. Those that ask for it also run with one end preloaded, which must
+work the same and stay on TCP, and with the smallest rings and a lane from the first call on, which makes every wait for
+room and every cutover in the middle of a stream likely.
 """
 
 import dataclasses
@@ -10,7 +11,8 @@ import typing
 import lanes
 from session import Failure
 
-BARE, BOTH, SERVER_ONLY, CLIENT_ONLY = "bare", "both", "server only", "client only"
+BARE, BOTH, SERVER_ONLY, CLIENT_ONLY, SMALL_RINGS = "bare", "both", "server only", "client only", "small rings"
+MODES = (BARE, BOTH, SERVER_ONLY, CLIENT_ONLY, SMALL_RINGS)
 
 
 @dataclasses.dataclass
@@ -23,8 +25,8 @@ class Scenario:
 SCENARIOS = []
 
 
-def scenario(name, one_sided=False):
-    modes = (BARE, BOTH) + ((SERVER_ONLY, CLIENT_ONLY) if one_sided else ())
+def scenario(name, one_sided=False, small_rings=False):
+    modes = (BARE, BOTH) + ((SERVER_ONLY, CLIENT_ONLY) if one_sided else ()) + ((SMALL_RINGS,) if small_rings else ())
 
     def register(body):
         SCENARIOS.append(Scenario(name, body, modes))

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs real programs from Debian packages, bare and under Millrace, and checks the data that they exchanged.
 
-Usage: run.py [--list] [--mode MODE] [--repeat N] [NAME...]
+Usage: run.py [--list] [--mode MODE] [--repeat N] [--set VARIABLE=VALUE] [NAME...]
 Without a built library only the bare runs take place.
 """
 
@@ -20,13 +20,15 @@ from session import LIBRARY, Failure, Session  # noqa: E402
 
 # A low threshold, so that lanes attach within the few calls that many scenarios make.
 SETTINGS = {"MILLRACE_ATTACH": "2"}
+SMALL_RINGS = {"MILLRACE_ATTACH": "0", "MILLRACE_RING": "4K"}
 
 
-def run_once(scenario, mode):
-    """Returns what went wrong, or None."""
-    server = mode in (registry.BOTH, registry.SERVER_ONLY)
-    client = mode in (registry.BOTH, registry.CLIENT_ONLY)
-    session = Session(server, client, SETTINGS)
+def run_once(scenario, mode, chosen):
+    """Returns what went wrong, or None, and a note on the lanes."""
+    server = mode in (registry.BOTH, registry.SERVER_ONLY, registry.SMALL_RINGS)
+    client = mode in (registry.BOTH, registry.CLIENT_ONLY, registry.SMALL_RINGS)
+    settings = SMALL_RINGS if mode == registry.SMALL_RINGS else SETTINGS
+    session = Session(server, client, settings | chosen)
     session.lanes = 0
     try:
         with session:
@@ -53,10 +55,13 @@ def selected(names, mode):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="list the runs and stop")
-    parser.add_argument("--mode", choices=[registry.BARE, registry.BOTH, registry.SERVER_ONLY, registry.CLIENT_ONLY])
+    parser.add_argument("--mode", choices=registry.MODES)
+    parser.add_argument("--set", action="append", default=[], metavar="VARIABLE=VALUE",
+                        help="a setting of the preloaded processes (repeatable)")
     parser.add_argument("--repeat", type=int, default=1, help="run everything so many times")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only scenarios whose name contains this")
     options = parser.parse_args()
+    chosen = dict(setting.split("=", 1) for setting in options.set)
     passed = failed = 0
     runs = list(selected(options.names, options.mode)) * options.repeat
     for number, (scenario, mode) in enumerate(runs, 1):
@@ -65,7 +70,7 @@ def main():
             print(label)
             continue
         started = time.monotonic()
-        problem, note = run_once(scenario, mode)
+        problem, note = run_once(scenario, mode, chosen)
         seconds = time.monotonic() - started
         print(f"{label}: {'FAILED' if problem else 'passed'}, {seconds:.1f} s{note}", flush=True)
         if problem:
@@ -73,6 +78,8 @@ def main():
             failed += 1
         else:
             passed += 1
+    if options.list:
+        return 0
     if not LIBRARY.exists():
         print("no library is built: only the bare runs took place")
     print(f"{passed} passed, {failed} failed")

@@ -20,7 +20,7 @@ def iperf3(session):
     expect_lanes(session, server, at_least=6)
 
 
-@scenario("iperf3 file")
+@scenario("iperf3 file", small_rings=True)
 def iperf3_file(session):
     """iperf3 sends a file and the server writes what arrives: the arrived bytes are compared."""
     port = free_port()

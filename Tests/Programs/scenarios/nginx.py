@@ -12,11 +12,11 @@ def serve(session, sendfile):
     expect_lanes(session, server, at_least=16)
 
 
-@scenario("nginx with sendfile", one_sided=True)
+@scenario("nginx with sendfile", one_sided=True, small_rings=True)
 def with_sendfile(session):
     serve(session, "on")
 
 
-@scenario("nginx without sendfile")
+@scenario("nginx without sendfile", small_rings=True)
 def without_sendfile(session):
     serve(session, "off")

@@ -19,7 +19,7 @@ def exchange(session, server_command, serve, client_command, at_least):
     expect_lanes(session, server, at_least=at_least)
 
 
-@scenario("node with node", one_sided=True)
+@scenario("node with node", one_sided=True, small_rings=True)
 def node(session):
     exchange(session, NODE, "serve", NODE, 8)
 
@@ -29,7 +29,7 @@ def java(session):
     exchange(session, JAVA, "serve-threads", JAVA, 6)
 
 
-@scenario("java selector with node")
+@scenario("java selector with node", small_rings=True)
 def java_selector(session):
     exchange(session, JAVA, "serve-selector", NODE, 8)
 

@@ -19,17 +19,17 @@ def exchange(session, server_peer, serve, client_peer, ask, at_least):
         expect_lanes(session, server, at_least=at_least)
 
 
-@scenario("python asyncio", one_sided=True)
+@scenario("python asyncio", one_sided=True, small_rings=True)
 def python_asyncio(session):
     exchange(session, ASYNCIO, "serve", ASYNCIO, "ask", 8)
 
 
-@scenario("python threads")
+@scenario("python threads", small_rings=True)
 def python_threads(session):
     exchange(session, BLOCKING, "serve-threads", BLOCKING, "ask-threads", 6)
 
 
-@scenario("python select and timeouts")
+@scenario("python select and timeouts", small_rings=True)
 def python_select(session):
     exchange(session, BLOCKING, "serve-select", BLOCKING, "ask-timeouts", 6)
 

@@ -1,24 +1,17 @@
 """Redis: values compared, large values, pipelines, a snapshot (fork) under load, and a restart from that snapshot."""
 
-import pathlib
 import time
 
+from redis_parts import RESP, start_server
 from registry import expect_lanes, scenario
 from session import PYTHON, check, free_port, random_bytes
-
-RESP = pathlib.Path(__file__).parent.parent / "peers" / "resp.py"
-
-
-def start_server(session, port, name="redis"):
-    return session.start(name, ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir",
-                                session.directory, "--dbfilename", "dump.rdb", "--daemonize", "no"], port=port)
 
 
 def cli(session, port, *words, data=None):
     return session.call("redis-cli", ["redis-cli", "-p", port, *words], data=data)
 
 
-@scenario("redis values", one_sided=True)
+@scenario("redis values", one_sided=True, small_rings=True)
 def values(session):
     port = free_port()
     server = start_server(session, port)
@@ -65,3 +58,18 @@ def snapshot(session):
     port = free_port()
     start_server(session, port, "redis-again")
     session.call("resp", [PYTHON, RESP, port, "verify", "3"])
+
+
+@scenario("redis over IPv6")
+def over_ipv6(session):
+    port = free_port()
+    server = start_server(session, port, addresses=("::1", "127.0.0.1"))
+    for size in (10, 100_000):
+        value = random_bytes(size, size).hex().encode()
+        for _ in range(5):
+            session.call("cli", ["redis-cli", "-h", "::1", "-p", port, "-x", "SET", "key"], data=value)
+            got = session.call("cli", ["redis-cli", "-h", "::1", "-p", port, "--raw", "GET", "key"])
+            check(got == value + b"\n", "redis-cli read another value than it wrote")
+    out = session.call("redis-benchmark", ["redis-benchmark", "-h", "::1", "-p", port, "-t", "get", "-q", "-n", "5000"])
+    check(b"requests per second" in out, f"redis-benchmark said {out}")
+    expect_lanes(session, server, at_least=5)

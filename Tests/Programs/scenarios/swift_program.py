@@ -10,7 +10,7 @@ from session import check, free_port
 SOURCE = pathlib.Path(__file__).parent.parent / "peers" / "Echo.swift"
 
 
-@scenario("ordinary Swift program")
+@scenario("ordinary Swift program", small_rings=True)
 def swift_program(session):
     check(shutil.which("swiftc"), "swiftc is not in PATH")
     program = session.path("echo")
