@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import MillraceCore
@@ -107,6 +108,16 @@ private func apply(_ variable: Variable, _ value: String) -> (Settings, String?)
       #expect(UInt64(settings.spinMicroseconds) <= Settings.longestSpin)
     }
     #expect(accepted > 1000)
+  }
+
+  @Test(arguments: ["docs/millrace.1"]) func everyVariableIsDocumented(name: String) throws {
+    let root = URL(fileURLWithPath: #filePath).appendingPathComponent("../../..").standardized
+    let words = try String(contentsOf: root.appendingPathComponent(name), encoding: .utf8).split {
+      !$0.isLetter && $0 != "_"
+    }
+    for variable in Variable.allCases {
+      #expect(words.contains { $0 == variable.name.description }, "\(variable.name) is not in \(name)")
+    }
   }
 
   @Test func namesAreTerminated() {
