@@ -35,7 +35,7 @@ export CC := gcc
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit conformance programs bench install format lint clean
+.PHONY: all help deps toolchain build demo test unit cli conformance programs bench install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -63,7 +63,7 @@ build: toolchain
 demo: deps build ## Show real servers plain and under Millrace, one after the other
 	@$(PYTHON) Tests/Demo/demo.py
 
-test: deps build lint unit conformance programs ## Run everything that must pass: lint, unit, simulation, conformance, programs
+test: deps build lint unit cli conformance programs ## Run all that must pass: lint, unit, simulation, cli, conformance, programs
 	@echo "== all phases of make test passed"
 
 unit: toolchain ## Run the unit and simulation tests
@@ -73,6 +73,10 @@ unit: toolchain ## Run the unit and simulation tests
 conformance: build ## Compare what C programs observe on the bare kernel and on lanes
 	@echo "== conformance"
 	@$(PYTHON) Tests/Conformance/run.py
+
+cli: build ## Test the command line tool
+	@echo "== command line tool"
+	@$(PYTHON) Tests/Cli/run.py
 
 programs: deps build ## Run real programs bare and preloaded, with checked results
 	@echo "== programs"
