@@ -85,15 +85,20 @@ public struct Cutover: Sendable {
     case badPosition
   }
 
+  /// Which end this is; fixed for the life of the machine.
   public let role: Role
+  /// How far the cutover has come.
   public private(set) var phase: Phase = .kernel
+  /// Where the application's next byte goes.
   public private(set) var outbound: Outbound = .kernel
+  /// What the next byte of the kernel path is.
   public private(set) var inbound: Inbound = .application
   /// This end's cut of the attach under way: bytes on the kernel path before its mark.
   public private(set) var ownCut: UInt64 = 0
   /// Where the peer's last DETACH ended on the kernel path, and the lane position whose byte comes next there.
   private var resumed = (kernel: UInt64(0), lane: UInt64(0))
 
+  /// A connection that has never had a lane.
   public init(role: Role) {
     self.role = role
   }

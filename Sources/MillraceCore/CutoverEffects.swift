@@ -20,25 +20,36 @@ public struct CutoverEffects: Equatable, Sendable {
     case finished
   }
 
+  /// ``Effect/publishCut`` is to be done, first of all.
   public private(set) var publishesCut = false
+  /// ``Effect/acknowledge`` is to be done.
   public private(set) var acknowledges = false
+  /// ``Effect/writeMark`` is to be done.
   public private(set) var writesMark = false
+  /// ``Effect/writeLearned`` is to be done.
   public private(set) var writesLearned = false
+  /// The position of the DETACH to write, if one is.
   public private(set) var detachPosition: UInt64?
+  /// The position from which the own ring is to be re-sent, if it is.
   public private(set) var resendPosition: UInt64?
+  /// ``Effect/finished``: the last thing.
   public private(set) var finishes = false
 
+  /// Nothing to do.
   public init() {}
 
+  /// One thing to do.
   public init(_ effect: Effect) {
     add(effect)
   }
 
+  /// Two things to do.
   public init(_ first: Effect, _ second: Effect) {
     add(first)
     add(second)
   }
 
+  /// Asks for one thing more.
   public mutating func add(_ effect: Effect) {
     switch effect {
     case .publishCut: publishesCut = true
@@ -51,6 +62,7 @@ public struct CutoverEffects: Equatable, Sendable {
     }
   }
 
+  /// Asks for what `other` asks for as well; its positions replace those given before.
   public mutating func formUnion(_ other: CutoverEffects) {
     publishesCut = publishesCut || other.publishesCut
     acknowledges = acknowledges || other.acknowledges

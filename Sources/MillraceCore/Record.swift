@@ -36,9 +36,12 @@ public enum Record: Equatable, Sendable {
 
 /// Sixteen bytes as two big-endian words: the wireup's nonce, a mark, or an encoded record.
 public struct Nonce: Equatable, Sendable {
+  /// The first eight bytes.
   public var high: UInt64
+  /// The last eight bytes.
   public var low: UInt64
 
+  /// The sixteen bytes that begin with those of `high`.
   public init(_ high: UInt64, _ low: UInt64) {
     self.high = high
     self.low = low
@@ -73,6 +76,7 @@ public enum Role: UInt8, Sendable {
   /// The end that called `connect`.
   case follower = 1
 
+  /// The role of the other end.
   public var peer: Role { self == .leader ? .follower : .leader }
 }
 
@@ -83,6 +87,7 @@ public struct RecordBuffer: Sendable {
   public private(set) var count = 0
   private var words = Nonce(0, 0)
 
+  /// Nothing collected yet.
   public init() {}
 
   /// Bytes still missing.

@@ -1,0 +1,182 @@
+import MillraceCore
+
+/// Two ends, two kernel streams and, now and then, a lane: one schedule, wholly determined by its seed.
+final class World {
+  let options: Options
+  private var random: SplitMix64
+  private let streams: [KernelStream]
+  private let ends: [End]
+  private var lane: Lane?
+  private var epochs = 0
+  private var dead: Int?
+  private let trace: Trace?
+  private let coverage: Coverage?
+  /// How often an end came to consume a lane.
+  var attached: Int { ends[0].attached + ends[1].attached }
+
+  init(seed: UInt64, mutation: Mutation? = nil, trace: Trace? = nil, coverage: Coverage? = nil) {
+    random = SplitMix64(seed: seed)
+    options = Options(&random, mutation: mutation)
+    self.trace = trace
+    self.coverage = coverage
+    streams = [
+      KernelStream(capacity: options.kernelBytes, writer: 0),
+      KernelStream(capacity: options.kernelBytes, writer: 1),
+    ]
+    ends = [
+      End(
+        index: 0, outgoing: streams[0], incoming: streams[1], options: options,
+        toSend: options.streamBytes[0]),
+      End(
+        index: 1, outgoing: streams[1], incoming: streams[0], options: options,
+        toSend: options.streamBytes[1]),
+    ]
+    for end in ends {
+      end.trace = trace
+      end.coverage = coverage
+      end.wantsFinish = options.finishes[end.index]
+    }
+    trace?.add("\(options)")
+  }
+
+  func run() throws(Failure) {
+    for count in 0..<options.steps {
+      if count == options.killStep { kill(ends[random.below(2)]) }
+      try step()
+    }
+    trace?.add("settling")
+    try settle(readers: dead == nil ? [options.firstReader] : [0, 1])
+    if dead == nil { try expectEverything(readBy: options.firstReader) }
+    try settle(readers: [0, 1])
+    try expectEverything(readBy: 0)
+    try expectEverything(readBy: 1)
+    if dead != nil { return }
+    trace?.add("leaving for the last time")
+    if let lane, lane.fabric == .verbs { lane.breakDown(&random) }
+    try ends[random.below(2)].leave()
+    try settle(readers: [0, 1], noticing: true)
+    for end in ends { try expectRest(end) }
+  }
+
+  // MARK: Random steps
+
+  private func step() throws(Failure) {
+    let end = ends[random.below(2)]
+    switch random.below(20) {
+    case 0, 1, 2: _ = streams[random.below(2)].arrive(random.amount(upTo: 64))
+    case 3, 4, 5:
+      if random.chance(options.sendRate[end.index], in: 100) {
+        try end.send(upTo: random.amount(upTo: 64))
+      }
+    case 6, 7, 8:
+      if random.chance(options.readRate[end.index], in: 100) {
+        try end.receive(upTo: random.amount(upTo: 64))
+      }
+    case 9, 10: try end.pump()
+    case 11, 12: try end.readRecords()
+    case 13, 14, 15: try end.pollLane()
+    case 16, 17: _ = lane?.deliver(from: end.index)
+    case 18: beginAttach()
+    default:
+      if let lane, lane.otherMayNotice { try notice(end) }
+    }
+    if options.leaveRate > 0, random.chance(options.leaveRate, in: 1000) { try disturb(end) }
+  }
+
+  /// An end leaves of its own accord, both do, or the fabric fails.
+  private func disturb(_ end: End) throws(Failure) {
+    guard let lane else { return }
+    switch random.below(3) {
+    case 0: try end.leave()
+    case 1:
+      try end.leave()
+      try ends[1 - end.index].leave()
+    default:
+      if lane.fabric == .verbs, !lane.isBroken {
+        trace?.add("the lane breaks")
+        lane.breakDown(&random)
+      }
+    }
+  }
+
+  private func notice(_ end: End) throws(Failure) {
+    guard !end.hasLeft, !end.isDead else { return }
+    end.note("notices that the lane is over")
+    try end.leave()
+  }
+
+  /// The wireup: a lane for both ends, if both are at rest and use none.
+  private func beginAttach() {
+    guard epochs < options.maximumEpochs, dead == nil else { return }
+    for end in ends where !end.isAtRest || !end.hasLeft { return }
+    epochs += 1
+    let lane = Lane(
+      fabric: options.fabric, nonce: options.nonce(&random, sent: ends[0].sent), epoch: epochs,
+      capacity: options.ringBytes)
+    self.lane = lane
+    for end in ends { end.take(lane) }
+  }
+
+  private func kill(_ end: End) {
+    dead = end.index
+    end.note("dies")
+    coverage?.countDeath(of: end.index, in: end.cutover.phase)
+    end.isDead = true
+    // The kernel answers unread bytes with a reset, and a reset may take what was on its way.
+    let unread = end.incoming.readable > 0
+    end.outgoing.abandon(surviving: unread ? random.below(64) : nil)
+    lane?.hungUp[end.index] = true
+    lane?.breakDown(&random)
+  }
+
+  // MARK: Settling
+
+  /// Gives every part its turn until nothing moves any more.
+  private func settle(readers: [Int], noticing: Bool = false) throws(Failure) {
+    for _ in 0..<20_000 {
+      let before = ends[0].progress + ends[1].progress
+      var moved = false
+      for end in ends {
+        let index = end.index
+        moved = streams[index].arrive(.max) || moved
+        while let lane, lane.deliver(from: index) { moved = true }
+        try end.send(upTo: 64)
+        try end.pump()
+        try end.readRecords()
+        try end.pollLane()
+        if readers.contains(index) { try end.receive(upTo: 64) }
+        if let lane, lane.otherMayNotice { try notice(end) }
+      }
+      if !moved, before == ends[0].progress + ends[1].progress { return }
+    }
+    throw Failure("the world does not come to rest")
+  }
+
+  /// What must have reached the application of `reader` by now.
+  private func expectEverything(readBy reader: Int) throws(Failure) {
+    let end = ends[reader]
+    let peer = ends[1 - reader]
+    if end.isDead { return }
+    if peer.isDead {
+      if !end.sawEnd { throw Failure("end \(reader) waits for ever on a dead peer") }
+      // A reset takes bytes as it does without a lane; so does the fabric with the memory on the other side.
+      if streams[1 - reader].isReset || options.fabric == .verbs { return }
+      if end.delivered != peer.sent {
+        throw Failure("end \(reader) has \(end.delivered) of the \(peer.sent) bytes that its dead peer sent")
+      }
+      return
+    }
+    if end.delivered != peer.toSend {
+      throw Failure(
+        "end \(reader) has \(end.delivered) of \(peer.toSend) bytes, \(peer.sent) were sent, and nothing moves")
+    }
+    if peer.wantsFinish != end.sawEnd { throw Failure("end \(reader) sees the end: \(end.sawEnd)") }
+  }
+
+  private func expectRest(_ end: End) throws(Failure) {
+    let machine = end.cutover
+    if !machine.isIdle || machine.outbound != .kernel || !end.waiting.isEmpty || end.resendPosition != nil {
+      throw Failure("end \(end.index) has not come to rest: \(machine.phase), \(machine.inbound)")
+    }
+  }
+}
