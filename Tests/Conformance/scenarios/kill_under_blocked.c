@@ -1,0 +1,76 @@
+// A peer that is killed while this end sleeps in recv, in send, in poll and in epoll_wait; both roles.
+#include "observe.h"
+
+static pid_t victim;
+
+static void *killer(void *argument) {
+  (void)argument;
+  await_asleep(getpid());
+  kill(victim, SIGKILL);
+  return NULL;
+}
+
+// The parent of fork_pair() holds the accepted end; for the other role the parent connects.
+static pid_t victim_pair(int *fd, bool connecting) {
+  if (!connecting) return fork_pair(fd, PAIR_V4);
+  struct sockaddr_storage address;
+  socklen_t length;
+  int listener = make_listener(PAIR_V4, &address, &length);
+  pid_t child = fork_logged();
+  if (child == 0) {
+    *fd = accept(listener, NULL, NULL);
+    settle_end(*fd, true);
+    return 0;
+  }
+  close(listener);
+  *fd = connect_to(PAIR_V4, &address, length);
+  settle_end(*fd, false);
+  return child;
+}
+
+static void wait_for(const char *what, int fd) {
+  char byte;
+  struct pollfd one = {.fd = fd, .events = POLLIN | POLLRDHUP};
+  struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
+  if (!strcmp(what, "recv")) {
+    OBS("recv", recv(fd, &byte, 1, 0));
+  } else if (!strcmp(what, "poll")) {
+    OBS("poll", poll(&one, 1, 10000));
+    say("events %s", event_names(await_events(fd, POLLIN | POLLRDHUP)));
+  } else if (!strcmp(what, "epoll")) {
+    int set = epoll_create1(0);
+    epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+    OBS("epoll_wait", epoll_wait(set, &event, 1, 10000));
+    close(set);
+  } else {
+    size_t size = 64 << 20;
+    char *bytes = calloc(1, size);
+    long count = send(fd, bytes, size, MSG_NOSIGNAL);
+    check_that("send is cut short", count < (long)size);
+    await_events(fd, POLLHUP);
+    // What the peer had not read makes this a reset.
+    long first = send(fd, bytes, 1, MSG_NOSIGNAL), second;
+    (void)first;
+    second = OBS("send after it", send(fd, bytes, 1, MSG_NOSIGNAL));
+    (void)second;
+    free(bytes);
+  }
+}
+
+int main(void) {
+  static const char *const ways[] = {"recv", "poll", "epoll", "send"};
+  for (int way = 0; way < 4; way++)
+    for (int role = 0; role < 2; role++) {
+      int fd;
+      say("-- %s, %s", ways[way], role ? "connected" : "accepted");
+      victim = victim_pair(&fd, role);
+      if (victim == 0)
+        for (;;) pause();
+      pthread_t thread = start_thread(killer, NULL);
+      wait_for(ways[way], fd);
+      join_thread(thread);
+      join_child(victim);
+      close(fd);
+    }
+  return 0;
+}
