@@ -94,6 +94,29 @@ private func trace(of seed: UInt64) -> Trace {
     #expect(coverage.remaindersAfterResend >= 100)
   }
 
+  /// One schedule after the other with a death, a leaving or a breakdown at each of its steps, and at either end.
+  @Test(.enabled(if: Selection.isUsual), arguments: Disturbance.Kind.allCases)
+  func everyStepMayBeTheLast(kind: Disturbance.Kind) {
+    // Schedules in which lanes come to carry the stream, as far as they run undisturbed.
+    let seeds = (0..<UInt64(1_000)).lazy.filter { seed in
+      let world = World(seed: seed)
+      return (try? world.run()) != nil && world.attached >= 2
+    }
+    for seed in seeds.prefix(10) {
+      for step in 0..<World(seed: seed).options.steps {
+        for end in 0...1 {
+          let disturbance = Disturbance(kind: kind, end: end, step: step)
+          do {
+            try World(seed: seed, disturbance: disturbance).run()
+          } catch {
+            Issue.record("seed \(seed), \(disturbance): \(error)")
+            return
+          }
+        }
+      }
+    }
+  }
+
   /// A simulation that catches no mistakes proves nothing.
   @Test(.enabled(if: Selection.isUsual), arguments: Mutation.allCases)
   func isCaught(mutation: Mutation) {

@@ -1,5 +1,20 @@
 import MillraceCore
 
+/// One thing that goes wrong at a given step, for a sweep over all the steps of a schedule.
+struct Disturbance: CustomStringConvertible {
+  enum Kind: CaseIterable {
+    case death
+    case leaving
+    case breakdown
+  }
+
+  let kind: Kind
+  let end: Int
+  let step: Int
+
+  var description: String { "\(kind) of end \(end) at step \(step)" }
+}
+
 /// Two ends, two kernel streams and, now and then, a lane: one schedule, wholly determined by its seed.
 final class World {
   let options: Options
@@ -11,12 +26,17 @@ final class World {
   private var dead: Int?
   private let trace: Trace?
   private let coverage: Coverage?
+  private let disturbance: Disturbance?
   /// How often an end came to consume a lane.
   var attached: Int { ends[0].attached + ends[1].attached }
 
-  init(seed: UInt64, mutation: Mutation? = nil, trace: Trace? = nil, coverage: Coverage? = nil) {
+  init(
+    seed: UInt64, mutation: Mutation? = nil, disturbance: Disturbance? = nil, trace: Trace? = nil,
+    coverage: Coverage? = nil
+  ) {
     random = SplitMix64(seed: seed)
     options = Options(&random, mutation: mutation)
+    self.disturbance = disturbance
     self.trace = trace
     self.coverage = coverage
     streams = [
@@ -41,7 +61,11 @@ final class World {
 
   func run() throws(Failure) {
     for count in 0..<options.steps {
-      if count == options.killStep { kill(ends[random.below(2)]) }
+      if let disturbance {
+        if count == disturbance.step { try happen(disturbance) }
+      } else if count == options.killStep {
+        kill(ends[random.below(2)])
+      }
       try step()
     }
     trace?.add("settling")
@@ -127,6 +151,14 @@ final class World {
     end.outgoing.abandon(surviving: unread ? random.below(64) : nil)
     lane?.hungUp[end.index] = true
     lane?.breakDown(&random)
+  }
+
+  private func happen(_ disturbance: Disturbance) throws(Failure) {
+    switch disturbance.kind {
+    case .death: kill(ends[disturbance.end])
+    case .leaving: try ends[disturbance.end].leave()
+    case .breakdown: lane?.breakDown(&random)
+    }
   }
 
   // MARK: Settling
