@@ -25,7 +25,8 @@ public struct RingProducer {
     self.own = own
     self.peer = peer
     tail = own.tail.pointee.load(ordering: .relaxed)
-    seenHead = 0
+    // Full, until the peer shows a head that is none of a liar's.
+    seenHead = tail &- UInt64(truncatingIfNeeded: capacity)
     _ = refresh()
   }
 
@@ -129,6 +130,9 @@ public struct RingProducer {
   /// Takes the own tail from shared memory, where another process of this end may have moved it. False if absurd.
   public mutating func reload() -> Bool {
     tail = own.tail.pointee.load(ordering: .acquiring)
+    // The peer can write this word too. Whatever it says, and even if the result is ignored, nothing leads out of the
+    // ring: it counts as full until the head agrees.
+    seenHead = tail &- UInt64(truncatingIfNeeded: capacity)
     return refresh()
   }
 }
