@@ -159,7 +159,7 @@ extension End {
   // MARK: The end of the stream
 
   private func lookForEnd() throws(Failure) {
-    guard incoming.atEnd, !sawEnd else { return }
+    guard incoming.atEnd || endsEarly, !sawEnd else { return }
     // On a dead peer's lane the ring is what is left; a living peer's FIN comes when it is idle.
     if let lane, lane.fabric == .sharedMemory {
       let from = cutover.remainder(
@@ -173,6 +173,11 @@ extension End {
     }
     sawEnd = true
     note("reads the end of the stream")
+  }
+
+  private var endsEarly: Bool {
+    guard mutation == .remainderBeforeKernelEnd, let lane else { return false }
+    return lane.hungUp[1 - index] && incoming.isFinished && incoming.readable == 0
   }
 
   private func deliverRemainder(of ring: Ring, from position: UInt64) throws(Failure) {

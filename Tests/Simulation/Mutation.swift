@@ -50,4 +50,7 @@ enum Mutation: String, CaseIterable {
   case undecidedGoesOn
   /// What a dead peer left in its ring is read from the consumer's head, though some was re-sent over TCP.
   case remainderFromHead
+  /// What a dead peer left in its ring is read as soon as the lane's hang-up is noticed, though the kernel path still has
+  /// bytes on their way.
+  case remainderBeforeKernelEnd
 }
