@@ -22,6 +22,12 @@ let preloadLinking: [LinkerSetting] = [
   ])
 ]
 
+/// The interposer: hidden but for what it marks, and without the fortified twins of the calls that it defines.
+let shimSettings: [CSetting] = [
+  .define("_GNU_SOURCE"),
+  .unsafeFlags(["-fvisibility=hidden", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-ftls-model=initial-exec"]),
+]
+
 let package = Package(
   name: "Millrace",
   products: [
@@ -35,7 +41,7 @@ let package = Package(
     // System headers, and small inline helpers for what Swift cannot import (variadics, errno, CMSG macros).
     .target(name: "CLinux"),
     // The interposer. C only, no policy; never linked by tests or the CLI, or it would interpose inside them.
-    .target(name: "MillraceShim", path: "shim", cSettings: [.unsafeFlags(["-fvisibility=hidden"])]),
+    .target(name: "MillraceShim", path: "shim", cSettings: shimSettings),
     // Everything that is a decision and not I/O, in ordinary Swift for the tests and the CLI. The preloaded library
     // compiles the same files through the symbolic link Sources/Millrace/Core.
     .target(name: "MillraceCore"),
@@ -45,9 +51,11 @@ let package = Package(
     .executableTarget(
       name: "MillraceCLI",
       dependencies: [
-        "MillraceCore", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "MillraceCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "CoreTests", dependencies: ["MillraceCore"]),
-    .testTarget(name: "SimulationTests", dependencies: ["MillraceCore"], path: "Tests/Simulation"),
+    .testTarget(name: "SimulationTests", dependencies: ["MillraceCore"], path: "Tests/Simulation", exclude: ["README.md"],
+      // A hundred thousand schedules in a debug build's test run.
+      swiftSettings: [.unsafeFlags(["-O"])]),
   ]
 )

@@ -57,6 +57,9 @@ public struct SideControl {
   public var writerArm: UnsafeMutablePointer<Atomic<UInt32>> { narrow(3, 0) }
   /// This end's cut plus one; 0 while it is not published.
   public var cut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 0) }
+  /// The follower's cut plus one, from before it said "learned". The leader acts on ``cut`` only; this one tells it, when
+  /// the follower has died, where the follower's ring continues its kernel stream.
+  public var fixedCut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 16) }
   /// Not 0: this end has left the lane, or asks to.
   public var down: UnsafeMutablePointer<Atomic<UInt32>> { narrow(4, 12) }
   /// Processes that hold this end: 1, and one more for each fork.

@@ -19,6 +19,7 @@ public struct RingProducer {
   /// Bytes that are published at a time, so that both ends of a large transfer copy at once.
   public static let pieceBytes = 16 << 10
 
+  /// The producing end over `data`, which is mapped twice in a row. Goes on where shared memory says that this end is.
   public init(data: UnsafeMutableRawPointer, capacity: Int, own: SideControl, peer: SideControl) {
     self.data = data
     self.capacity = capacity
@@ -33,6 +34,9 @@ public struct RingProducer {
   /// Bytes that the consumer has not freed, by its head as last seen.
   @inline(__always)
   public var pending: Int { Int(truncatingIfNeeded: tail &- seenHead) }
+
+  /// Position of the oldest byte that is certainly still in the ring.
+  public var held: UInt64 { tail &- UInt64(truncatingIfNeeded: pending) }
 
   /// Free bytes, by the consumer's head as last seen. At least these are free.
   @inline(__always)
@@ -149,6 +153,7 @@ public struct RingConsumer {
   /// The producer's tail as last seen; the true one is never lower.
   private var seenTail: UInt64
 
+  /// The consuming end over `data`, which is mapped twice in a row. Goes on where shared memory says that this end is.
   public init(data: UnsafeRawPointer, capacity: Int, own: SideControl, peer: SideControl) {
     self.data = data
     self.capacity = capacity
@@ -220,6 +225,13 @@ public struct RingConsumer {
   /// The producer's ``FinishFlags``. Read them before the last look at the tail: bytes come before the flags.
   @inline(__always)
   public var finishFlags: UInt32 { peer.finish.pointee.load(ordering: .acquiring) }
+
+  /// Gives up what the ring holds: it does not continue the stream.
+  public mutating func skipAll() {
+    head = peer.tail.pointee.load(ordering: .acquiring)
+    seenTail = head
+    own.head.pointee.store(head, ordering: .releasing)
+  }
 
   /// Takes the own head from shared memory, where another process of this end may have moved it. False if absurd.
   public mutating func reload() -> Bool {

@@ -1,0 +1,1 @@
+// The module is header-only; a C target needs one translation unit.

@@ -1,0 +1,145 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// The end of a descriptor, and of the connection with its last one.
+enum Closing {
+  /// Before the real close of a descriptor that names `c`.
+  static func close(_ c: ConnectionRef, fd: Int32) {
+    Table.lock.lock()
+    guard c.isNamed(by: fd) else { return Table.lock.unlock() }
+    mr_set_entry(fd, nil)
+    c.pointee.descriptors -= 1
+    let isLast = c.pointee.descriptors == 0
+    if !isLast, c.pointee.fd == fd { c.pointee.fd = otherName(of: c) }
+    Table.lock.unlock()
+    if isLast { last(c, fd: fd) }
+  }
+
+  /// Another descriptor of the connection. Rare: it was dup'ed, and the first name is closed.
+  private static func otherName(of c: ConnectionRef) -> Int32 {
+    var fd: Int32 = 0
+    while fd < Int32(MR_TABLE_SIZE) {
+      if c.isNamed(by: fd) { return fd }
+      fd += 1
+    }
+    return -1
+  }
+
+  /// A descriptor was closed behind our back. The table's lock is held.
+  static func forget(_ c: ConnectionRef, fd: Int32) {
+    mr_set_entry(fd, nil)
+    c.pointee.descriptors -= 1
+    guard c.pointee.descriptors == 0 else { return }
+    Table.lock.unlock()
+    last(c, fd: -1)
+    Table.lock.lock()
+  }
+
+  private static func last(_ c: ConnectionRef, fd: Int32) {
+    if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd) }
+    if c.pointee.registrations != nil { Registrations.removeAll(c) }
+    // Whoever is inside, or comes now, sees this and leaves; the last to leave finishes.
+    let now = c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent).newValue
+    if !Pins.isUsed(now) { finish(c) } else { Waiters.wake(c) }
+  }
+
+  private static func leaveLane(_ c: ConnectionRef, fd: Int32) {
+    if c.pointee.wireup.stage.isMoving { settle(c) }
+    c.lockBoth()
+    if c.pointee.wireup.stage == .attached { sayFarewell(c, fd: fd) }
+    c.pointee.readShut.store(true, ordering: .sequentiallyConsistent)
+    c.pointee.wireup.stage = .ended
+    c.unlockBoth()
+    Service.unwatch(fd)
+    Service.unwatch(c.pointee.bell)
+    Service.unwatch(c.pointee.wireup.listener)
+    Service.unwatch(c.pointee.wireup.socket)
+    Registrations.removeAll(c)
+    Table.closeHidden(c.pointee.bell)
+    Table.closeHidden(c.pointee.wireup.listener)
+    Table.closeHidden(c.pointee.wireup.socket)
+    c.pointee.bell = -1
+    c.pointee.wireup.listener = -1
+    c.pointee.wireup.socket = -1
+  }
+
+  /// Waits, within bounds, for a cutover under way: until it is through, the kernel path carries its records.
+  static func settle(_ c: ConnectionRef) {
+    let deadline = Kernel.now() &+ 200_000_000
+    while c.pointee.wireup.stage.isMoving {
+      let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
+      Mover.advance(c)
+      guard c.pointee.wireup.stage.isMoving else { return }
+      if Kernel.now() > deadline {
+        c.lockBoth()
+        if c.pointee.wireup.stage == .wired { Leaving.cancel(c, .raced) }
+        c.unlockBoth()
+        return
+      }
+      withUnsafePointer(to: c.pointee.changes) {
+        Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
+      }
+    }
+  }
+
+  /// FIN or RESET on the lane; the kernel's own follows with the real close. Both locks are held.
+  private static func sayFarewell(_ c: ConnectionRef, fd: Int32) {
+    let users = c.pointee.segment!.side(c.pointee.role).users
+    if users.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue > 0 { return }
+    Stats.count(.laneEnds)
+    SharedLane.refresh(c)
+    var flags = FinishFlags.finished | FinishFlags.closed
+    if isUnread(c) || lingersNot(fd) {
+      flags |= FinishFlags.reset
+      // Bytes that nobody will read are answered with a reset (RFC 1122 4.2.2.13): the kernel has to say so too.
+      setLingerZero(fd)
+    }
+    let bits = c.pointee.producer!.finish(flags)
+    let peer = c.pointee.segment!.side(c.pointee.role.peer)
+    if bits != 0 { Bell.ring(c, bits, word: peer.readerArm) }
+    let writers = peer.writerArm.pointee.exchange(0, ordering: .sequentiallyConsistent)
+    if writers != 0 { Bell.ring(c, writers, word: peer.writerArm) }
+  }
+
+  private static func isUnread(_ c: ConnectionRef) -> Bool {
+    if c.pointee.stash.count > 0 { return true }
+    guard c.pointee.consumer!.refresh() else { return true }
+    return c.pointee.consumer!.ready > 0
+  }
+
+  private static func lingersNot(_ fd: Int32) -> Bool {
+    var value = linger()
+    var length = UInt32(MemoryLayout<linger>.size)
+    let r = withUnsafeMutablePointer(to: &value) { v in
+      withUnsafeMutablePointer(to: &length) { l in
+        Kernel.call(
+          Int(SYS_getsockopt), Int(fd), Int(SOL_SOCKET), Int(SO_LINGER), Int(bitPattern: v), Int(bitPattern: l))
+      }
+    }
+    return r == 0 && value.l_onoff != 0 && value.l_linger == 0
+  }
+
+  private static func setLingerZero(_ fd: Int32) {
+    var value = linger(l_onoff: 1, l_linger: 0)
+    _ = withUnsafePointer(to: &value) {
+      Kernel.call(
+        Int(SYS_setsockopt), Int(fd), Int(SOL_SOCKET), Int(SO_LINGER), Int(bitPattern: $0), MemoryLayout<linger>.size)
+    }
+  }
+
+  /// Nobody uses the record any more: gives back what it holds, and the record.
+  static func finish(_ c: ConnectionRef) {
+    // Two may see the last pin go; one of them finishes.
+    let before = c.pointee.pins.exchange(Pins.closing | Pins.sleeper, ordering: .acquiringAndReleasing)
+    guard before == Pins.closing | (before & (Pins.sendGate | Pins.receiveGate)) else { return }
+    c.pointee.segment?.unmap()
+    c.pointee.segment = nil
+    c.pointee.stash.release()
+    Stats.releaseRow(c)
+    let left = c.pointee.users!.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+    Table.lock.lock()
+    Pool.put(c, stillShared: left > 0)
+    Table.lock.unlock()
+  }
+}

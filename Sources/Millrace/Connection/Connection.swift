@@ -1,0 +1,232 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Where a connection's bytes go at present, as its data calls see it. One per direction.
+enum Path: UInt8, AtomicRepresentable {
+  /// The kernel; calls pass through and keep the books.
+  case kernel
+  /// The cutover is under way: what the kernel still holds for the application is in the stash, sends go to the ring.
+  case moving
+  /// The ring.
+  case lane
+}
+
+/// Where a connection is on its way to a lane.
+enum Attempt: UInt8, AtomicRepresentable {
+  /// Nothing under way; the policy may make it a candidate.
+  case none
+  /// The service thread has it: rendezvous, wireup or cutover.
+  case underway
+  /// It has a lane.
+  case attached
+  /// Never again; the reason is in ``Connection/reason``.
+  case refused
+}
+
+/// One end of a TCP connection, in memory that never moves and is never unmapped, so a late look at it is harmless.
+///
+/// What guards what:
+/// * ``pins`` counts the calls that use the record; it is not recycled while any does.
+/// * ``receiveLock``: ``consumer``, ``stash``, and whatever reads the kernel path once the cutover has begun.
+/// * ``sendLock``: ``producer``, and whatever writes the kernel path once the cutover has begun.
+/// * both: ``cutover`` and the paths.
+/// * the table's lock: ``descriptors``, ``fd``, and the record's place in the pool.
+/// * the waiting lock: ``registrations``.
+struct Connection: ~Copyable {
+  /// An `mr_kind`; C reads it as the first byte.
+  var kind = UInt8(MR_CONNECTION.rawValue)
+  /// Calls inside C with a hold on this record, and the gates; see ``Pins``. The one field that outlives a recycling.
+  let pins = Atomic<UInt64>(0)
+  var role: Role = .leader
+  /// Whether connect or accept has been seen, so that ``role`` means something.
+  var hasRole = false
+  /// The cause for which there is no lane, if any.
+  var reason: DeclineReason = .none
+  /// Attempts made so far.
+  var attempts: UInt8 = 0
+  let attempt = Atomic<Attempt>(.none)
+  let receivePath = Atomic<Path>(.kernel)
+  let sendPath = Atomic<Path>(.kernel)
+
+  /// O_NONBLOCK, as last seen; looked up again before a call sleeps.
+  let nonblocking = Atomic<Bool>(false)
+  /// The peer's process is gone from the lane, or the kernel connection is dead: drain, then ask the kernel.
+  let peerGone = Atomic<Bool>(false)
+  /// shutdown(SHUT_RD) and shutdown(SHUT_WR) by this end.
+  let readShut = Atomic<Bool>(false)
+  let writeShut = Atomic<Bool>(false)
+
+  /// Descriptors of this process that name the connection, and one of them.
+  var descriptors: Int32 = 0
+  var fd: Int32 = -1
+  /// Place in the pool.
+  var index: Int32 = 0
+
+  let receiveLock = Lock()
+  let sendLock = Lock()
+
+  // The books.
+  let kernelSent = Atomic<UInt64>(0)
+  let kernelReceived = Atomic<UInt64>(0)
+  /// Data calls on the kernel path, and the count and the bytes at which the next attempt is due.
+  let calls = Atomic<UInt32>(0)
+  var dueCalls: UInt32 = 0
+  var dueBytes: UInt64 = 0
+
+  // The lane. Memory and rings are there from the wireup until the record is recycled.
+  var segment: Segment?
+  var producer: RingProducer?
+  var consumer: RingConsumer?
+  var cutover = Cutover(role: .leader)
+  var nonce = Nonce(0, 0)
+  var records = RecordBuffer()
+  var stash = Stash()
+  /// Whether the stash holds anything, for those who look without the lock.
+  let stashed = Atomic<Bool>(false)
+  var outgoing = OutgoingRecords()
+  /// Sends that were refused because the ring was full; edge-triggered waiters compare it.
+  let refusals = Atomic<UInt32>(0)
+  /// The Unix connection, -1 if none: doorbell and hang-up signal. Hidden.
+  var bell: Int32 = -1
+  /// Bytes of the own ring before this position have been re-sent over TCP, or need not be.
+  var resendFrom: UInt64 = 0
+  var isResending = false
+  /// Error to report once after the ring is drained (a peer that died with our bytes unread): ECONNRESET.
+  let pendingError = Atomic<Int32>(0)
+
+  /// SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds, 0 for none.
+  let receiveTimeout = Atomic<UInt64>(0)
+  let sendTimeout = Atomic<UInt64>(0)
+
+  /// Changes when something other than the ring may let a sleeper go on: a futex of this process.
+  let changes = Atomic<UInt32>(0)
+  /// How many threads sleep on ``changes`` or on the bell by poll.
+  let changeSleepers = Atomic<UInt32>(0)
+  var receiveSpin = SpinBudget()
+  var sendSpin = SpinBudget()
+
+  /// First of the epoll registrations of this connection.
+  var registrations: RegistrationRef?
+  /// Processes that hold this end since a fork; in memory that a fork shares.
+  var users: UnsafeMutablePointer<Atomic<UInt32>>?
+
+  // The service thread's own.
+  var wireup = Wireup()
+  /// Row of the statistics page, -1 if none.
+  var row: Int32 = -1
+
+  init() {}
+}
+
+typealias ConnectionRef = UnsafeMutablePointer<Connection>
+
+/// The fields of ``Connection/pins``: how many calls of each kind are inside, and which gates are closed. One atomic
+/// addition both enters and tells whether the gate is open, so entering and closing cannot miss each other.
+enum Pins {
+  static let reader: UInt64 = 1
+  static let sender: UInt64 = 1 << 12
+  static let sleeper: UInt64 = 1 << 24
+  static let poller: UInt64 = 1 << 36
+  /// Calls to receive no longer go to the kernel.
+  static let receiveGate: UInt64 = 1 << 60
+  /// Calls to send no longer go to the kernel.
+  static let sendGate: UInt64 = 1 << 61
+  /// The last descriptor is closed; whoever leaves last recycles the record.
+  static let closing: UInt64 = 1 << 62
+
+  private static let mask: UInt64 = 0xfff
+
+  static func readers(_ pins: UInt64) -> UInt64 { pins & mask }
+  static func senders(_ pins: UInt64) -> UInt64 { (pins >> 12) & mask }
+  static func pollers(_ pins: UInt64) -> UInt64 { (pins >> 36) & mask }
+  /// Whether nobody is inside but one sleeper: the service thread, when it asks.
+  static func isOnlySleeper(_ pins: UInt64) -> Bool { pins << 4 == sleeper << 4 }
+  /// Whether any call is inside, of whatever kind.
+  static func isUsed(_ pins: UInt64) -> Bool { pins << 4 != 0 }
+}
+
+extension UnsafeMutablePointer where Pointee == Connection {
+  /// Enters with one pin; the pins as they were.
+  @inline(__always)
+  func pin(_ kind: UInt64) -> UInt64 {
+    // Acquires what a gate's closing released, and is ordered before the real call that follows.
+    pointee.pins.wrappingAdd(kind, ordering: .sequentiallyConsistent).oldValue
+  }
+
+  /// Leaves; recycles the record if it was closed meanwhile and nobody else is inside. The pins as they are now.
+  @inline(__always)
+  @discardableResult
+  func unpin(_ kind: UInt64) -> UInt64 {
+    let now = pointee.pins.wrappingSubtract(kind, ordering: .sequentiallyConsistent).newValue
+    if now & Pins.closing != 0, !Pins.isUsed(now) { Closing.finish(self) }
+    return now
+  }
+
+  /// Whether `fd` still names this connection. False after a close that came between the look-up and a lock.
+  @inline(__always)
+  func isNamed(by fd: Int32) -> Bool {
+    mr_entry(fd) == UnsafeMutableRawPointer(self)
+  }
+
+  /// Both directions, always in this order.
+  func lockBoth() {
+    pointee.sendLock.lock()
+    pointee.receiveLock.lock()
+  }
+
+  func unlockBoth() {
+    pointee.receiveLock.unlock()
+    pointee.sendLock.unlock()
+  }
+
+  /// Whether this process shares the connection with others since a fork.
+  var isShared: Bool {
+    guard let users = pointee.users else { return false }
+    return users.pointee.load(ordering: .acquiring) > 1
+  }
+}
+
+/// Bytes of the application's that were taken out of the kernel while the stream moved: read before the ring.
+struct Stash {
+  /// The most that is ever taken out, in bytes.
+  static let capacity = 1 << 20
+
+  private var memory: UnsafeMutableRawPointer?
+  private var start = 0
+  private var end = 0
+
+  var count: Int { end &- start }
+  var room: Int { Self.capacity &- end }
+  var bytes: UnsafeRawPointer? { memory.map { UnsafeRawPointer($0 + start) } }
+
+  /// Makes room; false if there is no memory. Address space only: pages come as they are filled.
+  mutating func prepare() -> Bool {
+    if memory == nil { memory = Kernel.reserve(Self.capacity) }
+    return memory != nil
+  }
+
+  /// Where the next bytes go. Call ``prepare()`` before.
+  var space: UnsafeMutableRawPointer? { memory.map { $0 + end } }
+
+  mutating func commit(_ bytes: Int) { end &+= bytes }
+
+  /// Puts one byte behind the others. There is room: ``Mover`` sees to it before it lets bytes come.
+  mutating func append(_ byte: UInt8) {
+    guard end < Self.capacity, prepare(), let memory else { return }
+    memory.storeBytes(of: byte, toByteOffset: end, as: UInt8.self)
+    end &+= 1
+  }
+
+  mutating func consume(_ bytes: Int) {
+    start &+= bytes
+    if start == end { release() }
+  }
+
+  mutating func release() {
+    if let memory { Kernel.unmap(memory, Self.capacity) }
+    memory = nil
+    start = 0
+    end = 0
+  }
+}

@@ -1,0 +1,88 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Data calls on the kernel path: they pass through, and the books are kept.
+enum KernelPath {
+  /// Enters a call that reads. `.kernel` to go on in libc, or nil when the path is not the kernel's any more.
+  @inline(__always)
+  static func enterReceive(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+    // A greedy call would not be woken by a mark; it counts as one that keeps the stream from moving.
+    let kind = call.pointee.greedy || call.pointee.flags & greedyFlags != 0 ? Pins.sender : Pins.reader
+    let before = c.pin(kind)
+    if before & (Pins.receiveGate | Pins.closing) == 0, c.isNamed(by: call.pointee.fd) {
+      call.pointee.pin = Int32(kind == Pins.reader ? MR_PIN_READER.rawValue : MR_PIN_SENDER.rawValue)
+      return MR_KERNEL
+    }
+    c.unpin(kind)
+    return nil
+  }
+
+  private static let greedyFlags = Int32(MSG_WAITALL) | Int32(MSG_TRUNC) | Int32(MSG_OOB)
+
+  @inline(__always)
+  static func enterSend(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+    let before = c.pin(Pins.sender)
+    if before & (Pins.sendGate | Pins.closing) == 0, c.isNamed(by: call.pointee.fd) {
+      call.pointee.pin = Int32(MR_PIN_SENDER.rawValue)
+      return MR_KERNEL
+    }
+    c.unpin(Pins.sender)
+    return nil
+  }
+
+  /// The real call has returned. Keeps the books, takes a mark out of what was read, and leaves. `.done`, or nil when
+  /// the call has to go on elsewhere because nothing of what came was the application's.
+  static func receiveReturned(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+    let kind = call.pointee.pin == Int32(MR_PIN_READER.rawValue) ? Pins.reader : Pins.sender
+    call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
+    let bytes = call.pointee.result
+    let peeked = call.pointee.flags & Int32(MSG_PEEK) != 0
+    if bytes > 0, !peeked { c.pointee.kernelReceived.wrappingAdd(UInt64(bytes), ordering: .relaxed) }
+    // Closed while this call was inside: the cutover has begun, and what came may end in a mark.
+    if c.pointee.pins.load(ordering: .acquiring) & Pins.receiveGate != 0 {
+      return returnedWhileMoving(call, c, kind, bytes, peeked)
+    }
+    if bytes > 0 { Policy.note(c) }
+    c.unpin(kind)
+    return MR_DONE
+  }
+
+  @inline(never)
+  private static func returnedWhileMoving(
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, _ kind: UInt64, _ bytes: Int, _ peeked: Bool
+  ) -> mr_step? {
+    c.lockBoth()
+    var ours = bytes
+    if bytes > 0, case .until(let cut) = c.pointee.cutover.inbound {
+      let position = c.pointee.kernelReceived.load(ordering: .relaxed) &- (peeked ? 0 : UInt64(bytes))
+      ours = min(bytes, Int(truncatingIfNeeded: cut &- position))
+      if ours < bytes, !peeked { Mover.takeRecords(c, from: call, at: ours, count: bytes - ours) }
+    }
+    // The end of the kernel stream is not the end of the stream while the peer's ring may hold more.
+    let endOfKernel = bytes == 0 && Vectors.length(call) != 0 && c.pointee.wireup.stage == .wired
+    if endOfKernel { _ = Leaving.kernelEnded(c) }
+    c.unlockBoth()
+    c.unpin(kind)
+    Mover.advance(c)
+    if endOfKernel { return nil }
+    guard bytes > 0, ours == 0 else {
+      call.pointee.result = ours
+      return MR_DONE
+    }
+    return nil
+  }
+
+  static func sendReturned(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    let kind = call.pointee.pin == Int32(MR_PIN_SLEEPER.rawValue) ? Pins.sleeper : Pins.sender
+    call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
+    if call.pointee.result > 0 {
+      c.pointee.kernelSent.wrappingAdd(UInt64(call.pointee.result), ordering: .relaxed)
+      Policy.note(c)
+    }
+    let now = c.unpin(kind)
+    // The last sender out lets a waiting cutover go on.
+    if now & Pins.sendGate != 0 || c.pointee.wireup.wantsQuiet { Mover.advance(c) }
+    return MR_DONE
+  }
+}

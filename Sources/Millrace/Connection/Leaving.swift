@@ -1,0 +1,208 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// The end of a lane: the peer is gone, the attempt is broken off, or the peer is hostile.
+enum Leaving {
+  /// Whether the peer has closed its end or its process is gone, as opposed to a mere half-close.
+  static func peerIsGone(_ c: ConnectionRef) -> Bool {
+    if c.pointee.peerGone.load(ordering: .acquiring) { return true }
+    guard let consumer = c.pointee.consumer else { return false }
+    return consumer.finishFlags & (FinishFlags.closed | FinishFlags.reset) != 0
+  }
+
+  /// Everything that the lane brought has been read and nothing will follow: the kernel has the last word. Its answers
+  /// (end of stream, reset, broken pipe) are TCP's own.
+  static func returnToKernel(_ c: ConnectionRef) {
+    c.lockBoth()
+    if c.pointee.sendPath.load(ordering: .relaxed) != .kernel || c.pointee.receivePath.load(ordering: .relaxed) != .kernel {
+      openGates(c)
+      c.pointee.attempt.store(.refused, ordering: .relaxed)
+      c.pointee.wireup.stage = .ended
+      Stats.count(.laneEnds)
+      Registrations.toKernel(c)
+      Stats.publish(c)
+    }
+    c.unlockBoth()
+    Waiters.wake(c)
+  }
+
+  private static func openGates(_ c: ConnectionRef) {
+    c.pointee.receivePath.store(.kernel, ordering: .releasing)
+    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    // Releases the paths to whoever enters through the open gates.
+    c.pointee.pins.bitwiseAnd(~(Pins.sendGate | Pins.receiveGate), ordering: .sequentiallyConsistent)
+  }
+
+  /// The peer's process is gone from the lane (its bell hung up), or the kernel connection is dead. What is in the ring
+  /// is still delivered. Called by the service thread.
+  static func peerLeft(_ c: ConnectionRef, byReset: Bool = false) {
+    c.lockBoth()
+    if !byReset { noteUnread(c) }
+    if c.pointee.wireup.stage == .attached { c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent) }
+    if c.pointee.wireup.stage == .wired { leftWhileMoving(c) }
+    c.unlockBoth()
+    Waiters.wake(c)
+  }
+
+  /// A peer that died with our bytes unread would have answered with a reset, had the kernel held them.
+  private static func noteUnread(_ c: ConnectionRef) {
+    guard !c.pointee.peerGone.load(ordering: .relaxed), c.pointee.wireup.stage == .attached else { return }
+    guard let consumer = c.pointee.consumer, consumer.finishFlags & FinishFlags.closed == 0 else { return }
+    SharedLane.refresh(c)
+    if c.pointee.producer!.refresh(), c.pointee.producer!.pending > 0 {
+      c.pointee.pendingError.store(ECONNRESET, ordering: .releasing)
+    }
+  }
+
+  /// The bell hung up in the middle of the cutover. An end that gives up says so in the segment first, so without that
+  /// word, and with something agreed, the peer's process is dead.
+  private static func leftWhileMoving(_ c: ConnectionRef) {
+    let stage = c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring)
+    if stage == LaneStage.fresh || stage == LaneStage.aborted {
+      cancel(c, .laneAborted)
+      return
+    }
+    c.pointee.wireup.isOrphan = true
+    if c.pointee.wireup.kernelEnded { inheritRing(c) }
+  }
+
+  /// The kernel stream has ended while records were expected of it. True if that changed anything. Both locks are held.
+  static func kernelEnded(_ c: ConnectionRef) -> Bool {
+    guard !c.pointee.wireup.kernelEnded else { return false }
+    c.pointee.wireup.kernelEnded = true
+    // A peer that closes waits for a cutover to come to its end first: one that does not is dead.
+    if c.pointee.wireup.stage == .wired { inheritRing(c) }
+    return true
+  }
+
+  /// The peer died in the middle of the cutover, and its last bytes over TCP are read. Shared memory outlives it: what it
+  /// had put into its ring behind its cut comes next. What this end had put into its own has no reader any more.
+  private static func inheritRing(_ c: ConnectionRef) {
+    guard let segment = c.pointee.segment, c.pointee.consumer != nil else { return }
+    let peer = segment.side(c.pointee.role.peer)
+    let cut =
+      c.pointee.role == .leader
+      ? peer.fixedCut.pointee.load(ordering: .acquiring) : peer.cut.pointee.load(ordering: .acquiring)
+    let position = c.pointee.cutover.remainder(
+      received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
+      peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
+    if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
+    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    c.pointee.receivePath.store(.lane, ordering: .releasing)
+    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    c.pointee.attempt.store(.attached, ordering: .releasing)
+    c.pointee.wireup.stage = .attached
+  }
+
+  /// Gives up an attempt before anything was agreed with the peer: what went into the ring meanwhile goes over TCP.
+  /// Both locks are held. False if the peer has agreed already, so that it has to go on.
+  @discardableResult
+  static func cancel(_ c: ConnectionRef, _ reason: DeclineReason) -> Bool {
+    if let segment = c.pointee.segment {
+      let stage = segment.header.stage
+      var seen = stage.pointee.load(ordering: .acquiring)
+      while seen != LaneStage.aborted {
+        if seen == LaneStage.learned, c.pointee.cutover.phase != .kernel { return false }
+        let (exchanged, now) = stage.pointee.compareExchange(
+          expected: seen, desired: LaneStage.aborted, ordering: .acquiringAndReleasing)
+        if exchanged { break }
+        seen = now
+      }
+    }
+    c.pointee.reason = reason
+    Stats.count(.attachAborts)
+    if c.pointee.cutover.phase == .kernel {
+      c.pointee.wireup.stage = .leaving
+      Resend.begin(c, from: 0)
+    } else {
+      let consumed = c.pointee.consumer?.head ?? 0
+      Mover.perform(c.pointee.cutover.laneDown(consumed: consumed), c)
+    }
+    c.pointee.wireup.wantsQuiet = false
+    return true
+  }
+
+  /// The attempt has taken too long. Before anything is agreed it is cancelled; a leader whose follower's bytes do not fit
+  /// leaves after its mark. Otherwise both have agreed and nothing depends on an application: it goes on.
+  static func giveUp(_ c: ConnectionRef, _ reason: DeclineReason) {
+    if cancel(c, reason) { return }
+    guard c.pointee.cutover.phase == .marked, c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring) != 0
+    else { return }
+    c.pointee.reason = reason
+    Mover.perform(c.pointee.cutover.laneDown(consumed: 0), c)
+  }
+
+  /// The peer does not keep to the protocol, and the stream cannot be trusted any more. Both locks are held.
+  static func breakOff(_ c: ConnectionRef) {
+    Stats.count(.hostileMessages)
+    reset(c)
+    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    openGates(c)
+    c.pointee.stash.release()
+    c.pointee.attempt.store(.refused, ordering: .relaxed)
+    c.pointee.reason = .laneAborted
+    c.pointee.wireup.stage = .ended
+    Registrations.toKernel(c)
+    Stats.publish(c)
+  }
+
+  /// The peer's positions in shared memory are absurd: it has broken its own connection.
+  static func abort(_ c: ConnectionRef) {
+    c.lockBoth()
+    breakOff(c)
+    c.unlockBoth()
+    Waiters.wake(c)
+  }
+
+  /// Resets the kernel connection without closing the descriptor, which is the application's: connect(2) to AF_UNSPEC.
+  private static func reset(_ c: ConnectionRef) {
+    Stats.count(.resets)
+    var nowhere = sockaddr()
+    nowhere.sa_family = sa_family_t(AF_UNSPEC)
+    _ = withUnsafePointer(to: &nowhere) {
+      Kernel.call(Int(SYS_connect), Int(c.pointee.fd), Int(bitPattern: $0), MemoryLayout<sockaddr>.size)
+    }
+  }
+}
+
+/// Sending out of the ring over TCP what the lane did not carry, before anything newer. Both locks are held.
+enum Resend {
+  static func begin(_ c: ConnectionRef, from position: UInt64) {
+    c.pointee.isResending = true
+    c.pointee.resendFrom = position
+    _ = go(c)
+  }
+
+  /// Writes as much as the kernel takes. True if everything is out and the connection is TCP's again.
+  static func go(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.isResending else { return false }
+    if let producer = c.pointee.producer {
+      while c.pointee.resendFrom < producer.tail {
+        let rest = producer.retained(from: c.pointee.resendFrom)
+        let r = Kernel.send(c.pointee.fd, rest.baseAddress!, rest.count)
+        guard r > 0 else { return false }
+        c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
+        c.pointee.resendFrom &+= UInt64(r)
+      }
+    }
+    c.pointee.isResending = false
+    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
+    _ = openReceive(c)
+    return true
+  }
+
+  /// Reading goes back to the kernel as soon as the stash is empty.
+  static func openReceive(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, c.pointee.stash.count == 0,
+      !c.pointee.isResending
+    else { return false }
+    c.pointee.receivePath.store(.kernel, ordering: .releasing)
+    c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
+    Registrations.toKernel(c)
+    c.pointee.wireup.stage = .ended
+    Service.attemptEnded(c)
+    return true
+  }
+}

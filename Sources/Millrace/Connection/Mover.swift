@@ -1,0 +1,314 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Moves a connection onto its lane: drives ``Cutover`` with what happens on the lane and on the kernel path, and
+/// performs its effects. Called by the service thread, and by whichever data call finds that it may be waited for.
+///
+/// Everything here holds both locks of the connection, and never blocks.
+enum Mover {
+  /// Goes on as far as possible at present.
+  static func advance(_ c: ConnectionRef) {
+    guard c.pointee.wireup.stage.isMoving else { return }
+    c.lockBoth()
+    var changed = false
+    var rounds = 0
+    while c.pointee.wireup.stage.isMoving, rounds < 64, step(c) {
+      changed = true
+      rounds += 1
+    }
+    c.unlockBoth()
+    if changed { Waiters.wake(c) }
+  }
+
+  /// One step; false if nothing can be done now.
+  private static func step(_ c: ConnectionRef) -> Bool {
+    if flushRecords(c) == false { return false }
+    switch c.pointee.cutover.phase {
+    case .kernel:
+      if c.pointee.wireup.stage == .leaving {
+        let isOut = Resend.go(c)
+        return Resend.openReceive(c) || isOut
+      }
+      if peerGaveUp(c) { return true }
+      return c.pointee.role == .leader ? tryOffer(c) : tryLearn(c)
+    case .offered:
+      return heardLearned(c) || peerGaveUp(c) || readKernel(c)
+    case .marked:
+      return heardCut(c) || readKernel(c)
+    case .confirmed, .learned, .seen, .detaching, .probing, .undecided, .attached:
+      return readKernel(c)
+    }
+  }
+
+  // MARK: First steps
+
+  /// Whether the application's calls are out of the way and the books agree with the kernel. Closes the gates.
+  private static func isQuiet(_ c: ConnectionRef) -> Bool {
+    c.pointee.wireup.wantsQuiet = true
+    let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
+    if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
+      c.pointee.sendPath.store(.moving, ordering: .releasing)
+      c.pointee.receivePath.store(.moving, ordering: .releasing)
+      Registrations.toLane(c)
+    }
+    guard Pins.senders(pins) == 0, Pins.readers(pins) <= 1 else { return false }
+    guard Kernel.pollNow(c.pointee.fd, Int16(POLLOUT)) & Int16(POLLOUT) != 0 else { return false }
+    return Audit.agrees(c)
+  }
+
+  private static func tryOffer(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.wireup.stage == .wired, let segment = c.pointee.segment, isQuiet(c) else { return false }
+    guard c.pointee.stash.prepare(),
+      let effects = try? c.pointee.cutover.offer(written: c.pointee.kernelSent.load(ordering: .relaxed))
+    else { return false }
+    c.pointee.wireup.wantsQuiet = false
+    perform(effects, c)
+    // Releases the cut, for whoever sees the stage. If the peer has given up meanwhile, heardLearned finds out.
+    _ = segment.header.stage.pointee.compareExchange(
+      expected: LaneStage.fresh, desired: LaneStage.offered, ordering: .acquiringAndReleasing)
+    Bell.signal(c.pointee.bell)
+    return true
+  }
+
+  /// The peer has given up before anything was agreed: so does this end.
+  private static func peerGaveUp(_ c: ConnectionRef) -> Bool {
+    guard let segment = c.pointee.segment,
+      segment.header.stage.pointee.load(ordering: .acquiring) == LaneStage.aborted
+    else { return false }
+    return Leaving.cancel(c, .laneAborted)
+  }
+
+  private static func tryLearn(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.wireup.stage == .wired, let segment = c.pointee.segment,
+      segment.header.stage.pointee.load(ordering: .acquiring) == LaneStage.offered
+    else { return false }
+    let cut = segment.side(.leader).cut.pointee.load(ordering: .acquiring) &- 1
+    guard isQuiet(c), c.pointee.stash.prepare() else { return false }
+    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    // All that the application has not read must fit into the stash, so that the mark behind it can be reached.
+    guard cut &- received <= UInt64(Stash.capacity / 2) else { return false }
+    let written = c.pointee.kernelSent.load(ordering: .relaxed)
+    segment.side(.follower).fixedCut.pointee.store(written &+ 1, ordering: .releasing)
+    let (learned, _) = segment.header.stage.pointee.compareExchange(
+      expected: LaneStage.offered, desired: LaneStage.learned, ordering: .acquiringAndReleasing)
+    guard learned else { return peerGaveUp(c) }
+    guard let effects = try? c.pointee.cutover.learn(peerCut: cut, received: received, written: written) else {
+      Leaving.breakOff(c)
+      return false
+    }
+    c.pointee.wireup.wantsQuiet = false
+    perform(effects, c)
+    return true
+  }
+
+  private static func heardLearned(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring) == LaneStage.learned else { return false }
+    return handle(c) { () throws(Cutover.Violation) in try c.pointee.cutover.peerLearned() }
+  }
+
+  private static func heardCut(_ c: ConnectionRef) -> Bool {
+    let cut = c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring)
+    guard cut != 0 else { return false }
+    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    // All that is still to come before the follower's mark must fit, whether the application reads or not.
+    if (cut &- 1) &- received > UInt64(c.pointee.stash.room), (cut &- 1) >= received { return false }
+    return handle(c) { () throws(Cutover.Violation) in
+      try c.pointee.cutover.peerCut(cut &- 1, received: received)
+    }
+  }
+
+  /// Performs an event's effects; a violation breaks the connection.
+  private static func handle(
+    _ c: ConnectionRef, _ event: () throws(Cutover.Violation) -> CutoverEffects
+  ) -> Bool {
+    do throws(Cutover.Violation) {
+      perform(try event(), c)
+      return true
+    } catch {
+      Leaving.breakOff(c)
+      return false
+    }
+  }
+
+  // MARK: The kernel path
+
+  /// Reads the kernel path up to where this end may: the application's bytes into the stash, marks and records for the
+  /// machine. Nobody reads while a call of the application's is still inside the kernel: it reads first.
+  private static func readKernel(_ c: ConnectionRef) -> Bool {
+    let pins = c.pointee.pins.load(ordering: .sequentiallyConsistent)
+    guard Pins.readers(pins) == 0, Pins.pollers(pins) == 0 else { return false }
+    // An error is the application's to see; reading would take it away.
+    let events = Kernel.pollNow(c.pointee.fd, Int16(POLLIN))
+    guard events & Int16(POLLIN) != 0, events & Int16(POLLERR) == 0 else {
+      return events & Int16(POLLERR) != 0 && Leaving.kernelEnded(c)
+    }
+    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    switch c.pointee.cutover.inbound {
+    case .application:
+      return c.pointee.cutover.phase != .kernel && stashUp(c, limit: c.pointee.stash.room)
+    case .until(let cut) where received < cut:
+      return stashUp(c, limit: min(c.pointee.stash.room, Int(truncatingIfNeeded: cut &- received)))
+    case .until, .records:
+      return readRecord(c)
+    }
+  }
+
+  private static func stashUp(_ c: ConnectionRef, limit: Int) -> Bool {
+    guard limit > 0, let space = c.pointee.stash.space else { return false }
+    let r = Kernel.receive(c.pointee.fd, space, limit)
+    if r == 0 { return Leaving.kernelEnded(c) }
+    guard r > 0 else { return false }
+    c.pointee.stash.commit(r)
+    c.pointee.stashed.store(true, ordering: .releasing)
+    c.pointee.kernelReceived.wrappingAdd(UInt64(r), ordering: .relaxed)
+    return true
+  }
+
+  private static func readRecord(_ c: ConnectionRef) -> Bool {
+    withUnsafeTemporaryAllocation(byteCount: Record.byteCount, alignment: 8) { space in
+      let r = Kernel.receive(c.pointee.fd, space.baseAddress!, c.pointee.records.missing)
+      if r == 0 { return Leaving.kernelEnded(c) }
+      guard r > 0 else { return false }
+      var index = 0
+      while index < r {
+        takeByte(c, space[index])
+        index += 1
+      }
+      return true
+    }
+  }
+
+  /// Bytes that a call of the application's read behind its own: marks, records, and what follows a DETACH.
+  static func takeRecords(_ c: ConnectionRef, from call: UnsafeMutablePointer<mr_call>, at: Int, count: Int) {
+    // They are counted one by one: a record's place in the stream matters.
+    c.pointee.kernelReceived.wrappingSubtract(UInt64(count), ordering: .relaxed)
+    Vectors.forEachPiece(call, at: at, count: count) { piece, length in
+      var index = 0
+      while index < length {
+        takeByte(c, (piece + index).load(as: UInt8.self))
+        index += 1
+      }
+    }
+  }
+
+  private static func takeByte(_ c: ConnectionRef, _ byte: UInt8) {
+    let received = c.pointee.kernelReceived.wrappingAdd(1, ordering: .relaxed).newValue
+    switch c.pointee.cutover.inbound {
+    case .application:
+      return stash(c, byte)
+    case .until(let cut) where received <= cut:
+      return stash(c, byte)
+    case .until, .records:
+      break
+    }
+    c.pointee.records.append(byte)
+    guard let words = c.pointee.records.take() else { return }
+    if case .until = c.pointee.cutover.inbound { return takeMark(c, words) }
+    guard let record = Record(decoding: words, for: c.pointee.nonce) else { return Leaving.breakOff(c) }
+    _ = handle(c) { () throws(Cutover.Violation) in
+      try c.pointee.cutover.record(
+        record, received: received, consumed: c.pointee.consumer!.head, held: c.pointee.producer!.held,
+        sent: c.pointee.producer!.tail)
+    }
+  }
+
+  private static func takeMark(_ c: ConnectionRef, _ words: Nonce) {
+    Stats.count(.marksRead)
+    let matches = words == c.pointee.nonce.mark(from: c.pointee.role.peer)
+    _ = handle(c) { () throws(Cutover.Violation) in
+      // Whether the leader moved is agreed in shared memory, so other bytes in this place are nobody's.
+      guard matches else { throw .badMark }
+      return try c.pointee.cutover.markRead(matches: true)
+    }
+  }
+
+  private static func stash(_ c: ConnectionRef, _ byte: UInt8) {
+    c.pointee.stash.append(byte)
+    c.pointee.stashed.store(true, ordering: .releasing)
+  }
+
+  // MARK: Effects
+
+  static func perform(_ effects: CutoverEffects, _ c: ConnectionRef) {
+    let own = c.pointee.segment!.side(c.pointee.role)
+    if effects.publishesCut {
+      own.cut.pointee.store(c.pointee.cutover.ownCut &+ 1, ordering: .releasing)
+      Bell.signal(c.pointee.bell)
+    }
+    if effects.acknowledges { Bell.signal(c.pointee.bell) }
+    if effects.writesMark {
+      Stats.count(.marksWritten)
+      queue(c.pointee.nonce.mark(from: c.pointee.role), c)
+    }
+    if effects.writesLearned { queue(Record.learned.encoded(for: c.pointee.nonce), c) }
+    if let position = effects.detachPosition {
+      queue(Record.detach(consumed: position).encoded(for: c.pointee.nonce), c)
+    }
+    _ = flushRecords(c)
+    if let position = effects.resendPosition { Resend.begin(c, from: position) }
+    if effects.finishes { c.pointee.wireup.stage = .leaving }
+    if c.pointee.cutover.phase == .attached { attached(c) }
+  }
+
+  private static func attached(_ c: ConnectionRef) {
+    guard c.pointee.receivePath.load(ordering: .relaxed) != .lane else { return }
+    c.pointee.receivePath.store(.lane, ordering: .releasing)
+    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    c.pointee.attempt.store(.attached, ordering: .releasing)
+    c.pointee.wireup.stage = .attached
+    c.pointee.reason = .none
+    Stats.count(.attaches)
+    Stats.publish(c)
+    Log.attached(c)
+  }
+
+  private static func queue(_ words: Nonce, _ c: ConnectionRef) {
+    var index = 0
+    while index < Record.byteCount {
+      c.pointee.outgoing.append(words[index])
+      index += 1
+    }
+  }
+
+  /// Writes the records that are due. False if the kernel's buffer is full: then nothing may overtake them.
+  private static func flushRecords(_ c: ConnectionRef) -> Bool {
+    while c.pointee.outgoing.count > 0 {
+      let r = c.pointee.outgoing.withBytes { Kernel.send(c.pointee.fd, $0, $1) }
+      guard r > 0 else { return false }
+      c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
+      c.pointee.outgoing.drop(r)
+    }
+    return true
+  }
+}
+
+/// Records on their way to the kernel path: at most a mark, LEARNED and DETACH.
+struct OutgoingRecords {
+  private var storage: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+  private var start = 0
+  private var end = 0
+
+  var count: Int { end &- start }
+
+  mutating func append(_ byte: UInt8) {
+    guard end < 64 else { return }
+    let at = end
+    withUnsafeMutableBytes(of: &storage) { $0[at] = byte }
+    end &+= 1
+  }
+
+  mutating func withBytes(_ body: (UnsafeRawPointer, Int) -> Int) -> Int {
+    let first = start
+    let length = count
+    return withUnsafeMutableBytes(of: &storage) { body(UnsafeRawPointer($0.baseAddress! + first), length) }
+  }
+
+  mutating func drop(_ bytes: Int) {
+    start &+= bytes
+    if start == end {
+      start = 0
+      end = 0
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Socket options and ioctls, where a lane changes the answer.
+enum Options {
+  /// The level at which a program may ask about its lane.
+  static let level: Int32 = 0x4d4c
+  private static let pathName: Int32 = 1
+  private static let reasonName: Int32 = 2
+
+  static func pathValue(_ c: ConnectionRef) -> UInt8 {
+    switch c.pointee.wireup.stage {
+    case .attached: ConnectionPath.lane.rawValue
+    case .called, .calling, .wired, .leaving: ConnectionPath.attaching.rawValue
+    case .ended where c.pointee.producer != nil && c.pointee.attempt.load(ordering: .relaxed) == .refused:
+      ConnectionPath.ended.rawValue
+    default: ConnectionPath.kernel.rawValue
+    }
+  }
+
+  // MARK: getsockopt and setsockopt
+
+  /// Answers what the kernel would get wrong. Nil: ask the kernel.
+  static func get(
+    _ c: ConnectionRef, level: Int32, name: Int32, value: UnsafeMutableRawPointer?, length: UnsafeMutablePointer<UInt32>?
+  ) -> Int32? {
+    if level == Self.level { return own(c, name, value, length) }
+    if level == SOL_SOCKET, name == SO_ERROR {
+      let error = c.pointee.pendingError.exchange(0, ordering: .acquiringAndReleasing)
+      return error == 0 ? nil : put(error, value, length)
+    }
+    return nil
+  }
+
+  private static func own(
+    _ c: ConnectionRef, _ name: Int32, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?
+  ) -> Int32 {
+    switch name {
+    case pathName: put(Int32(pathValue(c)), value, length)
+    case reasonName: put(Int32(c.pointee.reason.rawValue), value, length)
+    default: -ENOPROTOOPT
+    }
+  }
+
+  private static func put(
+    _ number: Int32, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?
+  ) -> Int32 {
+    guard let value, let length, length.pointee >= 4 else { return -EINVAL }
+    value.storeBytes(of: number, as: Int32.self)
+    length.pointee = 4
+    return 0
+  }
+
+  /// The kernel has set an option: takes over what a lane has to honour itself.
+  static func changed(_ c: ConnectionRef, level: Int32, name: Int32) {
+    if level == SOL_SOCKET {
+      switch name {
+      case SO_RCVTIMEO, SO_SNDTIMEO: readTimeouts(c)
+      case SO_RCVLOWAT: decline(c, .socketOption)
+      default: break
+      }
+    } else if level == Int32(IPPROTO_TCP), name == TCP_ULP {
+      decline(c, .kernelTLS)
+    }
+  }
+
+  /// SO_RCVTIMEO and SO_SNDTIMEO as the kernel has them.
+  static func readTimeouts(_ c: ConnectionRef) {
+    c.pointee.receiveTimeout.store(timeout(c.pointee.fd, SO_RCVTIMEO), ordering: .relaxed)
+    c.pointee.sendTimeout.store(timeout(c.pointee.fd, SO_SNDTIMEO), ordering: .relaxed)
+  }
+
+  private static func timeout(_ fd: Int32, _ name: Int32) -> UInt64 {
+    var value = timeval()
+    var length = UInt32(MemoryLayout<timeval>.size)
+    let r = withUnsafeMutablePointer(to: &value) { v in
+      withUnsafeMutablePointer(to: &length) { l in
+        Kernel.call(Int(SYS_getsockopt), Int(fd), Int(SOL_SOCKET), Int(name), Int(bitPattern: v), Int(bitPattern: l))
+      }
+    }
+    guard r == 0 else { return 0 }
+    return UInt64(value.tv_sec) &* 1_000_000_000 &+ UInt64(value.tv_usec) &* 1000
+  }
+
+  /// Keeps a connection that is not on a lane from ever getting one.
+  static func decline(_ c: ConnectionRef, _ reason: DeclineReason) {
+    let (kept, now) = c.pointee.attempt.compareExchange(
+      expected: .none, desired: .refused, ordering: .acquiringAndReleasing)
+    guard kept || now == .refused else { return }
+    if c.pointee.reason != reason { Stats.decline(reason) }
+    c.pointee.reason = reason
+    Stats.publish(c)
+  }
+
+  // MARK: ioctl
+
+  static func control(_ c: ConnectionRef, request: UInt, argument: UnsafeMutableRawPointer?) -> Int32? {
+    guard let argument else { return nil }
+    switch request {
+    case CL_FIONREAD:
+      guard c.pointee.receivePath.load(ordering: .acquiring) != .kernel else { return nil }
+      c.pointee.receiveLock.lock()
+      var bytes = c.pointee.stash.count
+      if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
+        SharedLane.refresh(c)
+        if c.pointee.consumer!.refresh() { bytes += c.pointee.consumer!.ready }
+      }
+      c.pointee.receiveLock.unlock()
+      argument.storeBytes(of: Int32(truncatingIfNeeded: bytes), as: Int32.self)
+      return 0
+    case CL_SIOCOUTQ:
+      guard c.pointee.sendPath.load(ordering: .acquiring) == .lane else { return nil }
+      // What is in the ring is in the peer's memory: acknowledged, in TCP's words.
+      argument.storeBytes(of: 0, as: Int32.self)
+      return 0
+    default:
+      return nil
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Which connections may have a lane, and when they have earned one.
+enum Policy {
+  /// Attempts after which a connection stays on TCP for good.
+  private static let mostAttempts: UInt8 = 12
+
+  /// The role is known: sets the threshold.
+  static func admit(_ c: ConnectionRef) {
+    c.pointee.dueCalls = Configuration.settings.attachCalls
+    c.pointee.dueBytes = Configuration.settings.attachBytes
+    c.pointee.hasRole = true
+  }
+
+  /// One data call has moved bytes over the kernel path. Called pinned.
+  @inline(__always)
+  static func note(_ c: ConnectionRef) {
+    guard c.pointee.hasRole, c.pointee.attempt.load(ordering: .relaxed) == .none else { return }
+    let calls = c.pointee.calls.load(ordering: .relaxed) &+ 1
+    // A call that is lost between two threads delays a lane and harms nobody.
+    c.pointee.calls.store(calls, ordering: .relaxed)
+    if calls < c.pointee.dueCalls, bytes(c) < c.pointee.dueBytes { return }
+    submit(c)
+  }
+
+  private static func bytes(_ c: ConnectionRef) -> UInt64 {
+    c.pointee.kernelSent.load(ordering: .relaxed) &+ c.pointee.kernelReceived.load(ordering: .relaxed)
+  }
+
+  @inline(never)
+  private static func submit(_ c: ConnectionRef) {
+    if c.isShared {
+      c.pointee.reason = .sharedByFork
+      return postpone(c)
+    }
+    let (mine, _) = c.pointee.attempt.compareExchange(
+      expected: .none, desired: .underway, ordering: .acquiringAndReleasing)
+    guard mine else { return }
+    if !Service.submit(c) {
+      postpone(c)
+      c.pointee.attempt.store(.none, ordering: .releasing)
+    }
+  }
+
+  private static func postpone(_ c: ConnectionRef) {
+    c.pointee.dueCalls = max(1, c.pointee.calls.load(ordering: .relaxed)) &* 2
+    c.pointee.dueBytes = max(Configuration.settings.attachBytes, bytes(c) &* 2)
+  }
+
+  /// After an attempt that came to nothing: again when the traffic has doubled, unless the reason forbids it.
+  static func scheduleAgain(_ c: ConnectionRef) {
+    switch c.pointee.reason {
+    case .noPeer, .busy, .raced, .wireupTimeout, .nameTaken, .badWireup, .peerDeclined, .unaccountedIO:
+      guard c.pointee.attempts < mostAttempts else { break }
+      postpone(c)
+      c.pointee.attempt.store(.none, ordering: .releasing)
+      return
+    default:
+      break
+    }
+    c.pointee.attempt.store(.refused, ordering: .releasing)
+  }
+
+  /// What stands against a lane for this connection, looked up once per attempt by the service thread.
+  static func objection(_ c: ConnectionRef) -> DeclineReason? {
+    if Configuration.usesRing { return .ioUring }
+    guard addresses(c) else { return .notConnected }
+    if !Configuration.allows(c) { return .ruleDenied }
+    let fd = c.pointee.fd
+    let flags = Kernel.statusFlags(fd)
+    if flags & O_ASYNC != 0 { return .asyncSignals }
+    c.pointee.nonblocking.store(flags & O_NONBLOCK != 0, ordering: .relaxed)
+    if Kernel.option(fd, SOL_SOCKET, SO_RCVLOWAT) != 1 { return .socketOption }
+    Options.readTimeouts(c)
+    return nil
+  }
+
+  private static func addresses(_ c: ConnectionRef) -> Bool {
+    guard let local = name(c.pointee.fd, Int(SYS_getsockname)), let peer = name(c.pointee.fd, Int(SYS_getpeername))
+    else { return false }
+    c.pointee.wireup.local = local
+    c.pointee.wireup.peer = peer
+    return true
+  }
+
+  private static func name(_ fd: Int32, _ call: Int) -> Endpoint? {
+    withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { space -> Endpoint? in
+      var length = UInt32(space.count)
+      let r = withUnsafeMutablePointer(to: &length) {
+        Kernel.call(call, Int(fd), Int(bitPattern: space.baseAddress!), Int(bitPattern: $0))
+      }
+      guard r == 0 else { return nil }
+      return Endpoint(sockaddr: UnsafeRawPointer(space.baseAddress!), length: Int(length))
+    }
+  }
+}

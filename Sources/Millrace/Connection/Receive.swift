@@ -1,0 +1,259 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Receiving once the stream has left the kernel path, or is leaving it: out of the stash, then out of the ring.
+enum Receive {
+  static func begin(_ call: UnsafeMutablePointer<mr_call>, _ first: ConnectionRef) -> mr_step {
+    var c = first
+    while true {
+      if c.pointee.receivePath.load(ordering: .acquiring) == .kernel {
+        if let step = KernelPath.enterReceive(call, c) { return step }
+      }
+      c.pointee.receiveLock.lock()
+      // A close may have come between the look-up and the lock; the number may name another connection by now.
+      if c.isNamed(by: call.pointee.fd) {
+        if c.pointee.receivePath.load(ordering: .relaxed) != .kernel { return held(call, c) }
+        c.pointee.receiveLock.unlock()
+        continue
+      }
+      c.pointee.receiveLock.unlock()
+      guard let renamed = Table.connection(call.pointee.fd) else { return MR_KERNEL }
+      c = renamed
+      call.pointee.connection = UnsafeMutableRawPointer(c)
+    }
+  }
+
+  static func resume(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    switch UInt32(call.pointee.pin) {
+    case MR_PIN_READER.rawValue, MR_PIN_SENDER.rawValue:
+      if let step = KernelPath.receiveReturned(call, c) { return step }
+      call.pointee.error = 0
+      return begin(call, c)
+    case MR_PIN_SLEEPER.rawValue:
+      return woken(call, c)
+    default:
+      return MR_DONE
+    }
+  }
+
+  /// With the receive lock held: gives what there is, or arranges the wait. Releases the lock.
+  private static func held(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    if call.pointee.flags & Int32(MSG_OOB) != 0 {
+      c.pointee.receiveLock.unlock()
+      return done(call, 0, error: EINVAL)
+    }
+    guard let wanted = Vectors.length(call) else {
+      c.pointee.receiveLock.unlock()
+      return done(call, 0, error: EINVAL)
+    }
+    let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
+    while true {
+      let got = take(call, c, wanted: wanted)
+      if got < 0 { return giveUp(call, c) }
+      call.pointee.moved += got
+      if call.pointee.moved >= wanted && (wanted > 0) || (got > 0 && !whole) {
+        c.pointee.receiveLock.unlock()
+        return done(call, call.pointee.moved)
+      }
+      if wanted == 0 && !isReadable(c) && !isOver(c) {
+        // A read of nothing waits for nothing on TCP.
+        c.pointee.receiveLock.unlock()
+        return done(call, 0)
+      }
+      if isOver(c) { return atEnd(call, c) }
+      if c.pointee.wireup.stage == .leaving, c.pointee.stash.count == 0, call.pointee.moved == 0 {
+        // The attempt has come to nothing, and what it had taken out of the kernel is read: reading goes back there.
+        c.pointee.receiveLock.unlock()
+        Mover.advance(c)
+        if c.pointee.receivePath.load(ordering: .acquiring) == .kernel { return begin(call, c) }
+        c.pointee.receiveLock.lock()
+      }
+      if mayNotBlock(call, c) {
+        c.pointee.receiveLock.unlock()
+        return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+      }
+      if spin(c) { continue }
+      if let step = prepareSleep(call, c) { return step }
+    }
+  }
+
+  /// Copies what is there, out of the stash and the ring. Bytes, or -1 if the peer's positions are absurd.
+  @inline(__always)
+  private static func take(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int) -> Int {
+    let peek = call.pointee.flags & Int32(MSG_PEEK) != 0
+    let discard = call.pointee.flags & Int32(MSG_TRUNC) != 0
+    var moved = 0
+    if c.pointee.stash.count > 0 {
+      moved = takeStash(call, c, wanted: wanted, peek: peek, discard: discard)
+      if moved == wanted &- call.pointee.moved { return moved }
+    }
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return moved }
+    if c.isShared { return SharedLane.take(call, c, wanted: wanted, peek: peek, discard: discard, after: moved) }
+    return moved &+ takeRing(call, c, wanted: wanted, peek: peek, discard: discard, after: moved)
+  }
+
+  private static func takeStash(
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool
+  ) -> Int {
+    let count = min(c.pointee.stash.count, wanted &- call.pointee.moved)
+    guard count > 0, let bytes = c.pointee.stash.bytes else { return 0 }
+    if !discard { Vectors.scatter(call, from: bytes, at: call.pointee.moved, count: count) }
+    if !peek { c.pointee.stash.consume(count) }
+    if c.pointee.stash.count == 0 { c.pointee.stashed.store(false, ordering: .relaxed) }
+    return count
+  }
+
+  /// Out of the ring, giving room back piece by piece so that the producer copies at the same time.
+  @inline(__always)
+  static func takeRing(
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool, after: Int
+  ) -> Int {
+    guard c.pointee.consumer!.refresh() else { return -1 &- after }
+    var moved = 0
+    while true {
+      let at = call.pointee.moved &+ after &+ moved
+      let count = min(c.pointee.consumer!.ready &- (peek ? moved : 0), wanted &- at, RingProducer.pieceBytes)
+      if count <= 0 { break }
+      if !discard {
+        let bytes = c.pointee.consumer!.bytes.baseAddress! + (peek ? moved : 0)
+        Vectors.scatter(call, from: bytes, at: at, count: count)
+      }
+      moved &+= count
+      if peek { continue }
+      let bits = c.pointee.consumer!.free(count)
+      if bits != 0 { Bell.ring(c, bits, word: c.pointee.segment!.side(c.pointee.role.peer).writerArm) }
+      if c.pointee.consumer!.ready == 0, at &+ count < wanted, !c.pointee.consumer!.refresh() { break }
+    }
+    if moved > 0, !peek { Stats.received(c) }
+    return moved
+  }
+
+  /// Whether a reader would get something now.
+  static func isReadable(_ c: ConnectionRef) -> Bool {
+    if c.pointee.stash.count > 0 { return true }
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
+    return !c.pointee.consumer!.isEmpty()
+  }
+
+  /// Whether nothing will ever follow what was there at the look before this one.
+  @inline(__always)
+  static func isOver(_ c: ConnectionRef) -> Bool {
+    if c.pointee.readShut.load(ordering: .relaxed) { return true }
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
+    // The flags come after the last tail, so the tail is looked at again behind them.
+    guard c.pointee.consumer!.finishFlags != 0 || c.pointee.peerGone.load(ordering: .acquiring) else { return false }
+    return c.pointee.stash.count == 0 && c.pointee.consumer!.isEmpty()
+  }
+
+  /// The end of the lane's stream. A peer that is gone leaves the last word to the kernel; a half-close is told here.
+  private static func atEnd(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    let moved = call.pointee.moved
+    let readShut = c.pointee.readShut.load(ordering: .relaxed)
+    c.pointee.receiveLock.unlock()
+    if moved > 0 || readShut { return done(call, moved) }
+    guard Leaving.peerIsGone(c) else { return done(call, 0) }
+    let error = c.pointee.pendingError.exchange(0, ordering: .acquiringAndReleasing)
+    if error != 0 { return done(call, 0, error: error) }
+    Leaving.returnToKernel(c)
+    return begin(call, c)
+  }
+
+  /// The peer's positions make no sense: it breaks its own connection.
+  private static func giveUp(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.pointee.receiveLock.unlock()
+    Leaving.abort(c)
+    return done(call, 0, error: ECONNRESET)
+  }
+
+  // MARK: Waiting
+
+  private static func mayNotBlock(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> Bool {
+    call.pointee.flags & Int32(MSG_DONTWAIT) != 0 || c.pointee.nonblocking.load(ordering: .relaxed)
+  }
+
+  /// Spins with the lock held while the ring is empty. True if it is worth looking again.
+  @inline(__always)
+  private static func spin(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
+    let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles)
+    if budget == 0 { return false }
+    let start = cl_cycles()
+    var last = start
+    var round = 0
+    while true {
+      if !c.pointee.consumer!.isEmpty() {
+        c.pointee.receiveSpin.won(after: last &- start)
+        return true
+      }
+      cl_pause()
+      round &+= 1
+      if round & 7 != 0 { continue }
+      if c.pointee.consumer!.finishFlags != 0 || c.pointee.peerGone.load(ordering: .relaxed) { return true }
+      let now = cl_cycles()
+      // A gap is the processor having been taken away: then somebody else needs it more.
+      if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
+      if c.pointee.receiveLock.isContended() { break }
+      last = now
+    }
+    c.pointee.receiveSpin.lost()
+    return false
+  }
+
+  /// Arms, looks once more, and releases the lock. Nil if there is something after all (the lock is still held).
+  private static func prepareSleep(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+    // The flag may have been changed where we do not see it: another process, a raw system call.
+    if Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+      c.pointee.nonblocking.store(true, ordering: .relaxed)
+      return nil
+    }
+    Waiters.startClock(call, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
+    if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
+      guard c.pointee.consumer!.mustWait(arming: ArmBits.futex), !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
+        !c.pointee.readShut.load(ordering: .sequentiallyConsistent)
+      else { return nil }
+      let word = c.pointee.segment!.side(c.pointee.role).readerArm
+      call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
+      // Whoever clears the arm after this look changes the word, and the futex does not sleep.
+      call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent)
+      guard call.pointee.expected & ArmBits.futex != 0 else { return nil }
+    } else {
+      Waiters.sleepOnChanges(call, c)
+    }
+    _ = c.pin(Pins.sleeper)
+    call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
+    c.pointee.receiveLock.unlock()
+    Stats.count(.futexSleeps)
+    return MR_SLEEP
+  }
+
+  /// Back from sleep, still pinned. The descriptor may be closed by now; the call goes on all the same, as it would in
+  /// the kernel, which holds the socket for it.
+  private static func woken(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
+    let error = call.pointee.error
+    call.pointee.error = 0
+    c.pointee.receiveLock.lock()
+    defer { c.unpin(Pins.sleeper) }
+    if error == EINTR || error == ETIMEDOUT {
+      // What came at the last moment is given all the same.
+      if !isReadable(c), !isOver(c) {
+        c.pointee.receiveLock.unlock()
+        let moved = call.pointee.moved
+        return done(call, moved, error: moved > 0 ? 0 : error == EINTR ? EINTR : EAGAIN)
+      }
+    }
+    if c.pointee.receivePath.load(ordering: .relaxed) == .kernel {
+      c.pointee.receiveLock.unlock()
+      return begin(call, c)
+    }
+    return held(call, c)
+  }
+
+  @inline(__always)
+  private static func done(_ call: UnsafeMutablePointer<mr_call>, _ result: Int, error: Int32 = 0) -> mr_step {
+    call.pointee.result = result
+    call.pointee.error = error
+    return MR_DONE
+  }
+}

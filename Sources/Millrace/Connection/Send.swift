@@ -1,0 +1,256 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// Sending once the stream has left the kernel path, or is leaving it: into the ring.
+enum Send {
+  static func begin(_ call: UnsafeMutablePointer<mr_call>, _ first: ConnectionRef) -> mr_step {
+    var c = first
+    while true {
+      if c.pointee.sendPath.load(ordering: .acquiring) == .kernel {
+        if let step = KernelPath.enterSend(call, c) { return step }
+      }
+      c.pointee.sendLock.lock()
+      if c.isNamed(by: call.pointee.fd) {
+        if c.pointee.sendPath.load(ordering: .relaxed) != .kernel { return held(call, c) }
+        c.pointee.sendLock.unlock()
+        continue
+      }
+      c.pointee.sendLock.unlock()
+      guard let renamed = Table.connection(call.pointee.fd) else { return MR_KERNEL }
+      c = renamed
+      call.pointee.connection = UnsafeMutableRawPointer(c)
+    }
+  }
+
+  static func resume(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    switch UInt32(call.pointee.pin) {
+    case MR_PIN_SENDER.rawValue:
+      return KernelPath.sendReturned(call, c)
+    case MR_PIN_SLEEPER.rawValue:
+      return woken(call, c)
+    default:
+      return MR_DONE
+    }
+  }
+
+  /// With the send lock held: puts in what fits, or arranges the wait. Releases the lock.
+  private static func held(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    guard call.pointee.flags & Int32(MSG_OOB) == 0 else {
+      // Only TCP has urgent data; a lane that could be left would be left here.
+      c.pointee.sendLock.unlock()
+      return done(call, 0, error: EOPNOTSUPP)
+    }
+    guard let wanted = Vectors.length(call) else {
+      c.pointee.sendLock.unlock()
+      return done(call, 0, error: EINVAL)
+    }
+    while true {
+      if mustAskKernel(c) { return askKernel(call, c) }
+      let put = c.isShared ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
+      if put < 0 { return giveUp(call, c) }
+      call.pointee.moved += put
+      if call.pointee.moved >= wanted || (put == 0 && call.pointee.file >= 0 && call.pointee.error != EAGAIN) {
+        c.pointee.sendLock.unlock()
+        return finished(call)
+      }
+      if call.pointee.file >= 0, put > 0 { continue }
+      if mayNotBlock(call, c) {
+        c.pointee.sendLock.unlock()
+        return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+      }
+      if spin(c) { continue }
+      if let step = prepareSleep(call, c) { return step }
+    }
+  }
+
+  /// Copies what fits into the ring. Bytes, or -1 if the peer's positions are absurd.
+  @inline(__always)
+  static func put(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int) -> Int {
+    let left = wanted &- call.pointee.moved
+    if c.pointee.producer!.room < left, !c.pointee.producer!.refresh() { return -1 }
+    if c.pointee.producer!.room == 0 {
+      c.pointee.refusals.wrappingAdd(1, ordering: .relaxed)
+      call.pointee.error = EAGAIN
+      return 0
+    }
+    let moved: Int
+    if call.pointee.file >= 0 {
+      moved = SendFile.fill(call, c, limit: left)
+    } else if call.pointee.vector_count == 1 {
+      let from = call.pointee.vector.pointee.iov_base
+      moved = from == nil ? 0 : writePieces(c, from! + call.pointee.moved, count: min(left, c.pointee.producer!.room))
+    } else {
+      moved = gather(call, c, count: min(left, c.pointee.producer!.room))
+    }
+    if moved > 0 {
+      publish(c)
+      Stats.sent(c)
+    }
+    if moved < left { c.pointee.refusals.wrappingAdd(1, ordering: .relaxed) }
+    return moved
+  }
+
+  @inline(__always)
+  private static func publish(_ c: ConnectionRef) {
+    let bits = c.pointee.producer!.publish()
+    if bits != 0 { Bell.ring(c, bits, word: c.pointee.segment!.side(c.pointee.role.peer).readerArm) }
+  }
+
+  /// Large sends publish, and wake, piece by piece, so that the consumer copies at the same time.
+  @inline(__always)
+  private static func writePieces(_ c: ConnectionRef, _ bytes: UnsafeRawPointer, count: Int) -> Int {
+    if count <= RingProducer.pieceBytes { return c.pointee.producer!.write(bytes, count: count) }
+    let first = c.pointee.producer!.write(bytes, count: RingProducer.pieceBytes)
+    publish(c)
+    return first &+ c.pointee.producer!.write(bytes + first, count: count &- first)
+  }
+
+  private static func gather(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, count: Int) -> Int {
+    var moved = 0
+    Vectors.forEachPiece(call, at: call.pointee.moved, count: count) { piece, length in
+      moved &+= c.pointee.producer!.write(UnsafeRawPointer(piece), count: length)
+    }
+    return moved
+  }
+
+  private static func finished(_ call: UnsafeMutablePointer<mr_call>) -> mr_step {
+    let error = call.pointee.error
+    let failed = call.pointee.file >= 0 && call.pointee.moved == 0 && error != EAGAIN ? error : 0
+    return done(call, call.pointee.moved, error: failed)
+  }
+
+  // MARK: The peer is gone, or this end has shut down
+
+  /// Whether the answer is the kernel's: EPIPE after a shutdown, and whatever TCP says to who sends to a dead peer.
+  @inline(__always)
+  private static func mustAskKernel(_ c: ConnectionRef) -> Bool {
+    if c.pointee.writeShut.load(ordering: .relaxed) { return true }
+    guard c.pointee.sendPath.load(ordering: .relaxed) == .lane else { return false }
+    return c.pointee.consumer!.finishFlags & (FinishFlags.closed | FinishFlags.reset) != 0
+      || c.pointee.peerGone.load(ordering: .relaxed)
+  }
+
+  /// Makes the real call although the gate is closed: nobody will read what it may send.
+  private static func askKernel(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    if call.pointee.moved > 0 {
+      c.pointee.sendLock.unlock()
+      return done(call, call.pointee.moved)
+    }
+    _ = c.pin(Pins.sleeper)
+    call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
+    call.pointee.timed = true
+    call.pointee.slice = true
+    c.pointee.sendLock.unlock()
+    return MR_KERNEL
+  }
+
+  private static func giveUp(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.pointee.sendLock.unlock()
+    Leaving.abort(c)
+    return done(call, 0, error: ECONNRESET)
+  }
+
+  // MARK: Waiting
+
+  private static func mayNotBlock(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> Bool {
+    call.pointee.flags & Int32(MSG_DONTWAIT) != 0 || c.pointee.nonblocking.load(ordering: .relaxed)
+  }
+
+  /// Spins with the lock held while the ring is crowded. True if it is worth trying again.
+  private static func spin(_ c: ConnectionRef) -> Bool {
+    let budget = c.pointee.sendSpin.begin(limit: Configuration.spinCycles)
+    if budget == 0 || c.pointee.producer == nil { return false }
+    let start = cl_cycles()
+    var last = start
+    while true {
+      guard c.pointee.producer!.refresh() else { return true }
+      // The consumer is at work: a quarter is worth a copy.
+      if c.pointee.producer!.room >= c.pointee.producer!.capacity / 4 {
+        c.pointee.sendSpin.won(after: last &- start)
+        return true
+      }
+      cl_pause()
+      let now = cl_cycles()
+      if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
+      if c.pointee.sendLock.isContended() || mustAskKernel(c) { return true }
+      last = now
+    }
+    c.pointee.sendSpin.lost()
+    return false
+  }
+
+  /// Arms, looks once more, and releases the lock. Nil if there is room after all (the lock is still held).
+  private static func prepareSleep(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+    if Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+      c.pointee.nonblocking.store(true, ordering: .relaxed)
+      return nil
+    }
+    Waiters.startClock(call, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
+    guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c) else { return nil }
+    let word = c.pointee.segment!.side(c.pointee.role).writerArm
+    call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
+    call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent)
+    guard call.pointee.expected & ArmBits.futex != 0 else { return nil }
+    _ = c.pin(Pins.sleeper)
+    call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
+    c.pointee.sendLock.unlock()
+    Stats.count(.futexSleeps)
+    return MR_SLEEP
+  }
+
+  private static func woken(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    // The kernel was asked in place of the lane.
+    if call.pointee.slice {
+      call.pointee.slice = false
+      call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
+      c.unpin(Pins.sleeper)
+      return MR_DONE
+    }
+    call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
+    let error = call.pointee.error
+    call.pointee.error = 0
+    c.pointee.sendLock.lock()
+    defer { c.unpin(Pins.sleeper) }
+    if error == EINTR || error == ETIMEDOUT {
+      c.pointee.sendLock.unlock()
+      let moved = call.pointee.moved
+      return done(call, moved, error: moved > 0 ? 0 : error == EINTR ? EINTR : EAGAIN)
+    }
+    if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
+      c.pointee.sendLock.unlock()
+      if call.pointee.moved > 0 { return done(call, call.pointee.moved) }
+      return begin(call, c)
+    }
+    return held(call, c)
+  }
+
+  @inline(__always)
+  private static func done(_ call: UnsafeMutablePointer<mr_call>, _ result: Int, error: Int32 = 0) -> mr_step {
+    call.pointee.result = result
+    call.pointee.error = error
+    return MR_DONE
+  }
+}
+
+/// sendfile(2) onto a lane: the file is read straight into the ring.
+enum SendFile {
+  /// Reads up to `limit` bytes into the ring's free space. Bytes; 0 at the end of the file or on an error, which is
+  /// left in the call.
+  static func fill(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, limit: Int) -> Int {
+    let space = c.pointee.producer!.space
+    let bytes = min(limit, space.count, 256 << 10)
+    let r: Int
+    if let offset = call.pointee.file_offset {
+      r = Kernel.call(
+        Int(SYS_pread64), Int(call.pointee.file), Int(bitPattern: space.baseAddress), bytes, offset.pointee)
+      if r > 0 { offset.pointee += r }
+    } else {
+      r = Kernel.call(Int(SYS_read), Int(call.pointee.file), Int(bitPattern: space.baseAddress), bytes)
+    }
+    call.pointee.error = r < 0 ? Int32(truncatingIfNeeded: 0 &- r) : 0
+    guard r > 0 else { return 0 }
+    c.pointee.producer!.commit(r)
+    return r
+  }
+}

@@ -1,0 +1,100 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// What happens to a connection when its descriptor is used for something other than data.
+enum Descriptors {
+  /// The role is known: from now on the connection keeps its books.
+  static func admit(_ c: ConnectionRef) {
+    Stats.start()
+    Stats.count(.connectionsTracked)
+    Policy.admit(c)
+    c.pointee.reason = .belowThreshold
+    Stats.claimRow(c)
+  }
+
+  static func decline(_ fd: Int32, _ reason: DeclineReason) {
+    guard let c = Table.connection(fd) else { return }
+    Options.decline(c, reason)
+  }
+
+  /// shutdown(2): FIN on the lane first; the kernel's follows with the real call.
+  static func shutdown(_ c: ConnectionRef, _ how: Int32) {
+    guard c.pointee.attempt.load(ordering: .acquiring) != .none, how >= 0, how <= 2 else { return }
+    if c.pointee.wireup.stage.isMoving { Closing.settle(c) }
+    guard c.pointee.wireup.stage == .attached else { return }
+    c.lockBoth()
+    SharedLane.refresh(c)
+    if how != Int32(SHUT_RD) {
+      c.pointee.writeShut.store(true, ordering: .sequentiallyConsistent)
+      let bits = c.pointee.producer!.finish(FinishFlags.finished)
+      if bits != 0 { Bell.ring(c, bits, word: c.pointee.segment!.side(c.pointee.role.peer).readerArm) }
+    }
+    if how != Int32(SHUT_WR) { c.pointee.readShut.store(true, ordering: .sequentiallyConsistent) }
+    c.unlockBoth()
+    Waiters.wake(c)
+  }
+}
+
+/// fork(2), seen from all sides. A child shares every connection with its parent, as it shares the kernel's sockets: a
+/// lane's positions lie in memory that both have mapped, and a lock there keeps the two apart.
+enum Forking {
+  /// Every lane at rest: no thread of this process is in the middle of a copy that the child could not know of.
+  static func prepare() {
+    guard Pool.highWater > 0 else { return }
+    Pool.forEach { c in
+      c.lockBoth()
+      c.pointee.users?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
+      laneUsers(c)?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    }
+  }
+
+  private static func laneUsers(_ c: ConnectionRef) -> UnsafeMutablePointer<Atomic<UInt32>>? {
+    guard c.pointee.wireup.stage == .attached, let segment = c.pointee.segment else { return nil }
+    return segment.side(c.pointee.role).users
+  }
+
+  static func parent(_ child: Int32) {
+    guard Pool.highWater > 0 else { return }
+    Pool.forEach { c in
+      if child < 0 {
+        c.pointee.users?.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        laneUsers(c)?.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+      }
+      c.unlockBoth()
+    }
+  }
+
+  static func child() {
+    Table.lock.reset()
+    Registrations.forked()
+    Stats.forked()
+    Service.forked()
+    Pool.forked()
+    Pool.forEach { c in
+      c.pointee.sendLock.reset()
+      c.pointee.receiveLock.reset()
+      c.pointee.row = -1
+      abandonAttempt(c)
+    }
+  }
+
+  /// What the parent's service thread has under way is the parent's to go on with.
+  private static func abandonAttempt(_ c: ConnectionRef) {
+    let keep = Pins.receiveGate | Pins.sendGate | Pins.closing
+    c.pointee.pins.bitwiseAnd(keep, ordering: .relaxed)
+    guard c.pointee.attempt.load(ordering: .relaxed) == .underway else { return }
+    Table.closeHidden(c.pointee.wireup.listener)
+    Table.closeHidden(c.pointee.wireup.socket)
+    c.pointee.wireup.listener = -1
+    c.pointee.wireup.socket = -1
+    c.pointee.wireup.stage = .none
+    c.pointee.attempt.store(.refused, ordering: .relaxed)
+    c.pointee.reason = .sharedByFork
+  }
+
+  /// The process ends in good order: others who share its connections learn that it does not any more.
+  static func exit() {
+    Log.summary(attaches: Stats.value(.attaches), candidates: Stats.value(.candidates))
+  }
+}

@@ -1,0 +1,34 @@
+import CLinux
+import Synchronization
+
+/// Waking the peer: by futex if it sleeps in a data call, by the bell if it sleeps in poll or epoll.
+enum Bell {
+  /// Wakes whoever is named by `bits`, the peer's arm bits that were taken from `word`. Called after publishing, with
+  /// the direction's lock held or not; the connection is pinned either way.
+  @inline(never)
+  static func ring(_ connection: ConnectionRef, _ bits: UInt32, word: UnsafeMutablePointer<Atomic<UInt32>>) {
+    if bits & ArmBits.futex != 0 {
+      Stats.count(.futexWakes)
+      Kernel.futexWake(UnsafeMutableRawPointer(word))
+    }
+    if bits & ArmBits.bell != 0 { signal(connection.pointee.bell) }
+  }
+
+  /// One byte for the peer's end of the Unix connection. If its buffer is full it is readable already.
+  static func signal(_ bell: Int32) {
+    guard bell >= 0 else { return }
+    Stats.count(.bellsRung)
+    var byte: UInt8 = 1
+    _ = withUnsafePointer(to: &byte) { Kernel.send(bell, $0, 1) }
+  }
+
+  /// Takes the bytes out of the own end, so that it is not readable any more.
+  static func drain(_ bell: Int32) {
+    guard bell >= 0 else { return }
+    Stats.count(.bellsDrained)
+    withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { space in
+      var rounds = 0
+      while rounds < 8, Kernel.receive(bell, space.baseAddress!, space.count) == space.count { rounds += 1 }
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import CLinux
+import Synchronization
+
+/// The shared memory of one lane as this process has it mapped: the control page, then each ring twice in a row.
+struct Segment {
+  let page: UnsafeMutableRawPointer
+  let ringBytes: Int
+
+  private static func mappedBytes(_ ringBytes: Int) -> Int { LaneLayout.controlBytes + 4 * ringBytes }
+
+  func side(_ role: Role) -> SideControl { SideControl(page: page, role: role) }
+  var header: LaneHeader { LaneHeader(page: page) }
+
+  /// The ring into which the end of this role writes.
+  func ring(_ role: Role) -> UnsafeMutableRawPointer {
+    page + LaneLayout.controlBytes + (role == .leader ? 0 : 2 * ringBytes)
+  }
+
+  /// Makes the memory of a new lane; nil if there is no memory or no descriptor. The caller closes `descriptor`.
+  static func create(ringBytes: Int) -> (segment: Segment, descriptor: Int32)? {
+    let name: StaticString = "millrace-lane"
+    let fd = Kernel.call(
+      Int(SYS_memfd_create), Int(bitPattern: name.utf8Start), Int(CL_MFD_FLAGS))
+    guard fd >= 0 else { return nil }
+    let descriptor = Int32(truncatingIfNeeded: fd)
+    let bytes = LaneLayout.segmentBytes(ringBytes: ringBytes)
+    if Kernel.call(Int(SYS_ftruncate), fd, bytes) == 0,
+      Kernel.call(Int(SYS_fcntl), fd, Int(F_ADD_SEALS), Int(CL_SEALS)) == 0,
+      let segment = map(descriptor, ringBytes: ringBytes) {
+      segment.page.storeBytes(of: LaneLayout.magic, as: UInt64.self)
+      segment.page.storeBytes(of: LaneLayout.version, toByteOffset: 8, as: UInt32.self)
+      segment.page.storeBytes(of: UInt32(ringBytes), toByteOffset: 12, as: UInt32.self)
+      segment.side(.leader).users.pointee.store(1, ordering: .relaxed)
+      segment.side(.follower).users.pointee.store(1, ordering: .relaxed)
+      return (segment, descriptor)
+    }
+    Kernel.close(descriptor)
+    return nil
+  }
+
+  /// Maps memory that a peer made. Nil unless it has exactly the promised size, sealed so that it can never shrink
+  /// under us (which would be a SIGBUS of the peer's choosing).
+  static func open(_ descriptor: Int32, ringBytes: Int) -> Segment? {
+    guard ringBytes >= 4096, ringBytes <= 1 << 26, ringBytes & (ringBytes - 1) == 0 else { return nil }
+    var status = stat()
+    let r = withUnsafeMutablePointer(to: &status) {
+      Kernel.call(Int(SYS_fstat), Int(descriptor), Int(bitPattern: $0))
+    }
+    guard r == 0, Int(status.st_size) == LaneLayout.segmentBytes(ringBytes: ringBytes) else { return nil }
+    let seals = Kernel.call(Int(SYS_fcntl), Int(descriptor), Int(F_GET_SEALS))
+    guard seals >= 0, seals & Int(CL_SEALS) == Int(CL_SEALS) else { return nil }
+    guard let segment = map(descriptor, ringBytes: ringBytes) else { return nil }
+    if segment.page.load(as: UInt64.self) == LaneLayout.magic,
+      segment.page.load(fromByteOffset: 8, as: UInt32.self) == LaneLayout.version {
+      return segment
+    }
+    segment.unmap()
+    return nil
+  }
+
+  func unmap() {
+    Kernel.unmap(page, Self.mappedBytes(ringBytes))
+  }
+
+  private static func map(_ fd: Int32, ringBytes: Int) -> Segment? {
+    let total = mappedBytes(ringBytes)
+    guard
+      let base = Kernel.map(total, protection: PROT_NONE, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+    else { return nil }
+    let control = LaneLayout.controlBytes
+    let first = LaneLayout.ringOffset(of: .leader, ringBytes: ringBytes)
+    let second = LaneLayout.ringOffset(of: .follower, ringBytes: ringBytes)
+    if place(fd, at: base, bytes: control, offset: 0),
+      place(fd, at: base + control, bytes: ringBytes, offset: first),
+      place(fd, at: base + control + ringBytes, bytes: ringBytes, offset: first),
+      place(fd, at: base + control + 2 * ringBytes, bytes: ringBytes, offset: second),
+      place(fd, at: base + control + 3 * ringBytes, bytes: ringBytes, offset: second) {
+      return Segment(page: base, ringBytes: ringBytes)
+    }
+    Kernel.unmap(base, total)
+    return nil
+  }
+
+  private static func place(_ fd: Int32, at address: UnsafeMutableRawPointer, bytes: Int, offset: Int) -> Bool {
+    Kernel.map(
+      bytes, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED | MAP_FIXED, fd: fd, offset: offset, at: address)
+      != nil
+  }
+}

@@ -1,0 +1,81 @@
+import CLinux
+import Synchronization
+
+/// Who is at the other end: the user of the process on the Unix socket must be the user who owns the other end of this
+/// very TCP connection, by the kernel's own word on both.
+enum Identity {
+  static func isPeer(_ socket: Int32, of c: ConnectionRef) -> Bool {
+    Stats.count(.identityChecks)
+    guard let caller = credentialUser(socket),
+      let owner = socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local)
+    else { return false }
+    return caller == owner
+  }
+
+  /// The user of the process at the other end of a Unix connection (SO_PEERCRED, unix(7)).
+  private static func credentialUser(_ socket: Int32) -> UInt32? {
+    var credentials = ucred(pid: 0, uid: UInt32.max, gid: UInt32.max)
+    var length = UInt32(MemoryLayout<ucred>.size)
+    let r = withUnsafeMutablePointer(to: &credentials) { value in
+      withUnsafeMutablePointer(to: &length) { size in
+        Kernel.call(
+          Int(SYS_getsockopt), Int(socket), Int(SOL_SOCKET), Int(SO_PEERCRED), Int(bitPattern: value),
+          Int(bitPattern: size))
+      }
+    }
+    return r == 0 ? credentials.uid : nil
+  }
+
+  /// The user who owns the TCP socket with exactly these endpoints (sock_diag(7)). Any process may ask.
+  private static func socketUser(local: Endpoint, remote: Endpoint) -> UInt32? {
+    let opened = Kernel.call(
+      Int(SYS_socket), Int(AF_NETLINK), Int(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), Int(NETLINK_SOCK_DIAG))
+    guard opened >= 0 else { return nil }
+    let fd = Int32(truncatingIfNeeded: opened)
+    defer { Kernel.close(fd) }
+    var question = Question(
+      header: nlmsghdr(
+        nlmsg_len: UInt32(MemoryLayout<Question>.size), nlmsg_type: UInt16(SOCK_DIAG_BY_FAMILY),
+        nlmsg_flags: UInt16(NLM_F_REQUEST), nlmsg_seq: 1, nlmsg_pid: 0),
+      request: inet_diag_req_v2())
+    question.request.sdiag_family = UInt8(local.family == 4 ? AF_INET : AF_INET6)
+    question.request.sdiag_protocol = UInt8(IPPROTO_TCP)
+    question.request.idiag_states = UInt32.max
+    question.request.id.idiag_sport = local.port.bigEndian
+    question.request.id.idiag_dport = remote.port.bigEndian
+    write(local, into: &question.request.id.idiag_src)
+    write(remote, into: &question.request.id.idiag_dst)
+    question.request.id.idiag_cookie = (UInt32.max, UInt32.max)
+    let sent = withUnsafePointer(to: &question) { Kernel.send(fd, $0, MemoryLayout<Question>.size) }
+    guard sent == MemoryLayout<Question>.size else { return nil }
+    return answer(fd)
+  }
+
+  private struct Question {
+    var header: nlmsghdr
+    var request: inet_diag_req_v2
+  }
+
+  private static func answer(_ fd: Int32) -> UInt32? {
+    withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { space -> UInt32? in
+      // The kernel answers within the send call, so there is nothing to wait for.
+      let r = Kernel.receive(fd, space.baseAddress!, space.count)
+      let wanted = MemoryLayout<nlmsghdr>.size + MemoryLayout<inet_diag_msg>.size
+      guard r >= wanted else { return nil }
+      let header = space.load(as: nlmsghdr.self)
+      guard header.nlmsg_type == UInt16(SOCK_DIAG_BY_FAMILY) else { return nil }
+      return space.load(fromByteOffset: MemoryLayout<nlmsghdr>.size, as: inet_diag_msg.self).idiag_uid
+    }
+  }
+
+  private static func write(_ end: Endpoint, into words: inout (UInt32, UInt32, UInt32, UInt32)) {
+    if end.family == 4 {
+      words = (UInt32(truncatingIfNeeded: end.low).bigEndian, 0, 0, 0)
+      return
+    }
+    words = (
+      UInt32(truncatingIfNeeded: end.high >> 32).bigEndian, UInt32(truncatingIfNeeded: end.high).bigEndian,
+      UInt32(truncatingIfNeeded: end.low >> 32).bigEndian, UInt32(truncatingIfNeeded: end.low).bigEndian
+    )
+  }
+}

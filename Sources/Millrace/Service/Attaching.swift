@@ -1,0 +1,302 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// The way of one candidate from the threshold to a wired lane: rendezvous, proof of identity, offer and answer.
+/// Service thread only, but for ``ended(_:)``.
+enum Attaching {
+  /// Connections with a deadline that is near, and listeners that wait.
+  nonisolated(unsafe) static var timed = 0
+  nonisolated(unsafe) static var listening = 0
+
+  private static let listenTime: UInt64 = 5_000_000_000
+  private static let answerTime: UInt64 = 1_000_000_000
+  /// How long an attempt may keep bytes back before anything is agreed.
+  private static let quietTime: UInt64 = 50_000_000
+
+  static func begin(_ c: ConnectionRef) {
+    guard c.pointee.attempt.load(ordering: .relaxed) == .underway,
+      c.pointee.pins.load(ordering: .acquiring) & Pins.closing == 0
+    else { return }
+    Stats.count(.candidates)
+    c.pointee.attempts &+= 1
+    if let reason = Policy.objection(c) { return refuse(c, reason) }
+    if c.pointee.role == .follower { listen(c) } else { call(c) }
+  }
+
+  // MARK: The end that connected
+
+  private static func listen(_ c: ConnectionRef) {
+    do throws(Errno) {
+      c.pointee.wireup.listener = try Rendezvous.listen(c)
+      Stats.count(.rendezvousListens)
+      enter(c, .listening, for: listenTime)
+      Service.watch(c, c.pointee.wireup.listener, .listener, EPOLLIN.rawValue)
+    } catch {
+      refuse(c, error == .addressInUse ? .nameTaken : .descriptorsExhausted)
+    }
+  }
+
+  static func callArrived(_ c: ConnectionRef) {
+    while c.pointee.wireup.stage == .listening, let socket = Rendezvous.accept(c.pointee.wireup.listener) {
+      guard Identity.isPeer(socket, of: c) else {
+        // Somebody else's call leaves the name to the true peer.
+        Stats.count(.hostileMessages)
+        Stats.decline(.identityMismatch)
+        Table.closeHidden(socket)
+        continue
+      }
+      c.pointee.wireup.socket = socket
+      enter(c, .called, for: answerTime)
+      Service.watch(c, socket, .bell, EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
+      bellRang(c, 0)
+    }
+  }
+
+  private static func offerArrived(_ c: ConnectionRef) {
+    var descriptor: Int32 = -1
+    let message = receive(c, descriptor: &descriptor)
+    defer { Kernel.close(descriptor) }
+    switch message {
+    case .none: return
+    case .garbage: return refuse(c, .badWireup)
+    case .message(let offer):
+      guard offer.version == WireupMessage.version else { return answerNo(c, .versionMismatch) }
+      guard offer.kind == .offer, descriptor >= 0 else { return refuse(c, .badWireup) }
+      guard let segment = Segment.open(descriptor, ringBytes: Int(offer.detail)) else { return answerNo(c, .badSegment) }
+      guard adopt(c, segment, offer.nonce) else {
+        segment.unmap()
+        return answerNo(c, .raced)
+      }
+      Stats.count(.wireupAccepts)
+      if send(c, WireupMessage(.accept)) { wired(c) } else { refuse(c, .badWireup) }
+    }
+  }
+
+  private static func answerNo(_ c: ConnectionRef, _ reason: DeclineReason) {
+    _ = send(c, WireupMessage(.decline, detail: UInt32(reason.rawValue)))
+    refuse(c, reason)
+  }
+
+  // MARK: The end that accepted
+
+  private static func call(_ c: ConnectionRef) {
+    Stats.count(.rendezvousCalls)
+    do throws(Errno) {
+      c.pointee.wireup.socket = try Rendezvous.call(c)
+    } catch {
+      return refuse(c, error == .connectionRefused || error == .again ? .noPeer : .descriptorsExhausted)
+    }
+    guard Identity.isPeer(c.pointee.wireup.socket, of: c) else { return refuse(c, .identityMismatch) }
+    guard let made = Segment.create(ringBytes: Int(Configuration.settings.ringBytes)) else {
+      return refuse(c, .memoryExhausted)
+    }
+    defer { Kernel.close(made.descriptor) }
+    let nonce = Entropy.nonce()
+    guard adopt(c, made.segment, nonce) else {
+      made.segment.unmap()
+      return refuse(c, .raced)
+    }
+    let offer = WireupMessage(.offer, detail: UInt32(made.segment.ringBytes), nonce: nonce)
+    guard send(c, offer, descriptor: made.descriptor) else { return refuse(c, .badWireup) }
+    Stats.count(.wireupOffers)
+    enter(c, .calling, for: answerTime)
+    Service.watch(c, c.pointee.wireup.socket, .bell, EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
+    bellRang(c, 0)
+  }
+
+  private static func answerArrived(_ c: ConnectionRef) {
+    var descriptor: Int32 = -1
+    let message = receive(c, descriptor: &descriptor)
+    Kernel.close(descriptor)
+    switch message {
+    case .none: return
+    case .garbage: refuse(c, .badWireup)
+    case .message(let answer):
+      if answer.version != WireupMessage.version { return refuse(c, .versionMismatch) }
+      switch answer.kind {
+      case .accept: wired(c)
+      case .decline: refuse(c, .peerDeclined)
+      case .offer: refuse(c, .badWireup)
+      }
+    }
+  }
+
+  // MARK: Both ends
+
+  /// The Unix connection has something to say: a message of the wireup, a ring, or that the peer is gone.
+  static func bellRang(_ c: ConnectionRef, _ events: UInt32) {
+    switch c.pointee.wireup.stage {
+    case .called: offerArrived(c)
+    case .calling: answerArrived(c)
+    case .wired, .leaving:
+      Bell.drain(c.pointee.bell)
+      Mover.advance(c)
+      if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
+    default: break
+    }
+    if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { hungUp(c) }
+  }
+
+  private static func hungUp(_ c: ConnectionRef) {
+    switch c.pointee.wireup.stage {
+    case .called, .calling: refuse(c, .badWireup)
+    case .wired, .attached: Leaving.peerLeft(c)
+    default: break
+    }
+    Service.unwatch(c.pointee.bell)
+  }
+
+  /// Memory and rings of a new lane. False if somebody may still look at the last attempt's.
+  private static func adopt(_ c: ConnectionRef, _ segment: Segment, _ nonce: Nonce) -> Bool {
+    c.lockBoth()
+    defer { c.unlockBoth() }
+    if let old = c.pointee.segment {
+      // The one pin is this thread's. A call that is inside may still look at the last attempt's memory.
+      guard Pins.isOnlySleeper(c.pointee.pins.load(ordering: .sequentiallyConsistent)) else { return false }
+      old.unmap()
+    }
+    let own = segment.side(c.pointee.role)
+    let peer = segment.side(c.pointee.role.peer)
+    c.pointee.producer = RingProducer(
+      data: segment.ring(c.pointee.role), capacity: segment.ringBytes, own: own, peer: peer)
+    c.pointee.consumer = RingConsumer(
+      data: UnsafeRawPointer(segment.ring(c.pointee.role.peer)), capacity: segment.ringBytes, own: own, peer: peer)
+    c.pointee.segment = segment
+    c.pointee.nonce = nonce
+    c.pointee.records = RecordBuffer()
+    c.pointee.outgoing = OutgoingRecords()
+    c.pointee.wireup.isOrphan = false
+    c.pointee.wireup.kernelEnded = false
+    c.pointee.cutover = Cutover(role: c.pointee.role)
+    return true
+  }
+
+  private static func wired(_ c: ConnectionRef) {
+    closeListener(c)
+    c.pointee.bell = c.pointee.wireup.socket
+    c.pointee.wireup.socket = -1
+    enter(c, .wired, for: quietTime)
+    c.pointee.wireup.isWatched = true
+    let edges = EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
+    Service.watch(c, c.pointee.bell, .bell, edges)
+    Service.watch(c, c.pointee.fd, .kernel, edges | EPOLLOUT.rawValue)
+    Mover.advance(c)
+    if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
+  }
+
+  /// On the lane the bell is for the application's waits; the service hears only its end, and the kernel's errors.
+  private static func watchHangUpOnly(_ c: ConnectionRef) {
+    Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
+    Service.watch(c, c.pointee.fd, .kernel, EPOLLET.rawValue)
+  }
+
+  private static func enter(_ c: ConnectionRef, _ stage: Wireup.Stage, for time: UInt64) {
+    c.pointee.wireup.stage = stage
+    c.pointee.wireup.deadline = Kernel.now() &+ time
+    if stage.isTimed { timed = max(timed, 1) } else { listening = max(listening, 1) }
+  }
+
+  /// Gives up what has taken too long, and counts what is still to be watched.
+  static func lookAtDeadlines() {
+    let now = Kernel.now()
+    timed = 0
+    listening = 0
+    Pool.forEach { c in
+      let stage = c.pointee.wireup.stage
+      guard stage.isTimed || stage == .listening, c.pin(Pins.sleeper) & Pins.closing == 0 else { return }
+      if stage.isMoving { Mover.advance(c) }
+      if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
+      if now > c.pointee.wireup.deadline { expire(c) }
+      if c.pointee.wireup.stage.isTimed { timed += 1 }
+      if c.pointee.wireup.stage == .listening { listening += 1 }
+      c.unpin(Pins.sleeper)
+    }
+  }
+
+  private static func expire(_ c: ConnectionRef) {
+    switch c.pointee.wireup.stage {
+    case .listening: refuse(c, .noPeer)
+    case .called, .calling: refuse(c, .wireupTimeout)
+    case .wired:
+      c.lockBoth()
+      let reason: DeclineReason = c.pointee.wireup.auditFailed ? .unaccountedIO : .busy
+      if c.pointee.wireup.stage == .wired { Leaving.giveUp(c, reason) }
+      c.unlockBoth()
+      Waiters.wake(c)
+    default: break
+    }
+  }
+
+  // MARK: Refusals
+
+  /// The attempt is over before the stream began to move.
+  static func refuse(_ c: ConnectionRef, _ reason: DeclineReason) {
+    c.pointee.reason = reason
+    c.pointee.wireup.stage = .ended
+    ended(c)
+  }
+
+  /// Cleans up behind an attempt that has come to nothing, and lets the policy decide about another one.
+  static func ended(_ c: ConnectionRef) {
+    Stats.decline(c.pointee.reason)
+    closeListener(c)
+    Service.unwatch(c.pointee.wireup.socket)
+    Table.closeHidden(c.pointee.wireup.socket)
+    c.pointee.wireup.socket = -1
+    if c.pointee.wireup.isWatched {
+      c.pointee.wireup.isWatched = false
+      Service.unwatch(c.pointee.fd)
+      Service.unwatch(c.pointee.bell)
+      Table.closeHidden(c.pointee.bell)
+      c.pointee.bell = -1
+    }
+    c.pointee.wireup.auditFailed = false
+    Log.declined(c)
+    Stats.publish(c)
+    Policy.scheduleAgain(c)
+  }
+
+  private static func closeListener(_ c: ConnectionRef) {
+    guard c.pointee.wireup.listener >= 0 else { return }
+    Service.unwatch(c.pointee.wireup.listener)
+    Table.closeHidden(c.pointee.wireup.listener)
+    c.pointee.wireup.listener = -1
+  }
+
+  // MARK: Messages
+
+  private enum Received {
+    case none
+    case garbage
+    case message(WireupMessage)
+  }
+
+  private static func receive(_ c: ConnectionRef, descriptor: inout Int32) -> Received {
+    withUnsafeTemporaryAllocation(byteCount: WireupMessage.byteCount, alignment: 8) { space in
+      let r = cl_receive_descriptor(c.pointee.wireup.socket, space.baseAddress!, space.count, &descriptor)
+      if r == -Int(EAGAIN) { return .none }
+      guard r > 0, let message = WireupMessage(decoding: space.baseAddress!, count: r) else {
+        Stats.count(.hostileMessages)
+        return .garbage
+      }
+      return .message(message)
+    }
+  }
+
+  private static func send(_ c: ConnectionRef, _ message: WireupMessage, descriptor: Int32 = -1) -> Bool {
+    withUnsafeTemporaryAllocation(byteCount: WireupMessage.byteCount, alignment: 8) { space in
+      message.encode(into: space.baseAddress!)
+      return cl_send_descriptor(c.pointee.wireup.socket, space.baseAddress!, space.count, descriptor) == space.count
+    }
+  }
+}
+
+/// Random numbers of the kernel's.
+enum Entropy {
+  static func nonce() -> Nonce {
+    var words: (UInt64, UInt64) = (0, 0)
+    _ = withUnsafeMutablePointer(to: &words) { Kernel.call(Int(SYS_getrandom), Int(bitPattern: $0), 16, 0) }
+    return Nonce(words.0, words.1)
+  }
+}

@@ -1,0 +1,67 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// What poll(2) would say about a connection whose stream is not the kernel's. Reads only words that are atomic, so it
+/// may be asked without the connection's locks; the caller keeps the segment mapped (a pin, or the set's lock).
+enum Readiness {
+  /// The bits of poll and epoll, which are the same numbers (epoll_ctl(2)).
+  static let input = UInt32(bitPattern: Int32(POLLIN)) | UInt32(bitPattern: Int32(POLLRDNORM))
+  static let output = UInt32(bitPattern: Int32(POLLOUT)) | UInt32(bitPattern: Int32(POLLWRNORM))
+  static let hangUp = UInt32(bitPattern: Int32(POLLHUP))
+  static let readHangUp = UInt32(bitPattern: Int32(POLLRDHUP))
+  static let failed = UInt32(bitPattern: Int32(POLLERR))
+
+  @inline(__always)
+  static func mask(_ c: ConnectionRef) -> UInt32 {
+    guard let segment = c.pointee.segment else { return 0 }
+    let own = segment.side(c.pointee.role)
+    let peer = segment.side(c.pointee.role.peer)
+    var mask: UInt32 = 0
+    let moving = c.pointee.receivePath.load(ordering: .acquiring) != .lane
+    // The flags before the tail: what they end is then certainly seen.
+    let flags = moving ? 0 : peer.finish.pointee.load(ordering: .acquiring)
+    if c.pointee.stashed.load(ordering: .relaxed) || (!moving && isReadable(own, peer)) { mask |= input }
+    if isWritable(own, peer, capacity: UInt64(segment.ringBytes)) { mask |= output }
+    if flags != 0 || hasEnded(c) { mask |= ended(c, flags, mask) }
+    return mask
+  }
+
+  @inline(__always)
+  static func isReadable(_ own: SideControl, _ peer: SideControl) -> Bool {
+    peer.tail.pointee.load(ordering: .acquiring) != own.head.pointee.load(ordering: .relaxed)
+  }
+
+  /// At least a third is free, as TCP has it (sk_stream_is_writeable).
+  @inline(__always)
+  static func isWritable(_ own: SideControl, _ peer: SideControl, capacity: UInt64) -> Bool {
+    let pending = own.tail.pointee.load(ordering: .relaxed) &- peer.head.pointee.load(ordering: .acquiring)
+    return pending <= capacity &- capacity / 3
+  }
+
+  @inline(__always)
+  static func hasEnded(_ c: ConnectionRef) -> Bool {
+    c.pointee.peerGone.load(ordering: .relaxed) || c.pointee.readShut.load(ordering: .relaxed)
+      || c.pointee.writeShut.load(ordering: .relaxed)
+  }
+
+  /// The bits of a stream that is over in some direction.
+  @inline(never)
+  private static func ended(_ c: ConnectionRef, _ flags: UInt32, _ mask: UInt32) -> UInt32 {
+    let gone = c.pointee.peerGone.load(ordering: .acquiring)
+    let readOver = flags != 0 || gone || c.pointee.readShut.load(ordering: .acquiring)
+    var more: UInt32 = 0
+    if readOver { more |= input | readHangUp }
+    if c.pointee.writeShut.load(ordering: .acquiring) {
+      more |= output
+      if readOver { more |= hangUp }
+    }
+    if gone || flags & FinishFlags.closed != 0 {
+      // What remains is the kernel's to say: it may have been reset meanwhile.
+      let kernel = UInt32(UInt16(bitPattern: Kernel.pollNow(c.pointee.fd, Int16(POLLRDHUP))))
+      more |= output | (kernel & (failed | hangUp))
+    }
+    if c.pointee.pendingError.load(ordering: .acquiring) != 0 { more |= failed | hangUp | output }
+    return more
+  }
+}

@@ -1,0 +1,96 @@
+#ifndef MILLRACE_REAL_H
+#define MILLRACE_REAL_H
+/// libc's own functions, looked up once behind ours.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "millrace.h"
+
+#define RECEIVE(result, name, parameters, arguments, vector, flags, greedy) OTHER(result, name, parameters)
+#define SEND(result, name, parameters, arguments, vector, flags) OTHER(result, name, parameters)
+#define OTHER(result, name, parameters) result(*name) parameters;
+struct real_calls {
+#include "calls.def"
+};
+#undef OTHER
+#undef SEND
+#undef RECEIVE
+
+extern struct real_calls real;
+extern bool shim_ready;
+
+/// Looks everything up. Safe to call from any thread and from inside itself (an allocator that starts up in dlsym).
+void shim_start(void);
+
+#define PUBLIC __attribute__((visibility("default")))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/// Every entry begins with this: calls arrive before our constructor does.
+#define ENTER()                            \
+    do {                                   \
+        if (UNLIKELY(!shim_ready)) shim_start(); \
+    } while (0)
+
+/// Makes the system call itself; result as libc gives it.
+long shim_raw(long number, long a, long b, long c, long d, long e, long f);
+
+/// The process that the tables describe. A vfork child runs in its parent's memory and must not touch them.
+bool shim_is_borrowed(void);
+
+/// Performs MR_SLEEP.
+void shim_sleep(struct mr_call *call);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+uint64_t shim_now(void);
+
+/// A call's return, with errno set on failure only.
+static inline ssize_t shim_return(const struct mr_call *call) {
+    if (call->error == 0) return call->result;
+    errno = call->error;
+    return -1;
+}
+
+/// Runs when a thread is cancelled inside a call. Cleanup handlers of pthread.h and not of the compiler: those would
+/// need libgcc_s at load. Only what blocks pays for them.
+static inline void shim_cancelled(void *call) { millrace_call_abandoned(call); }
+
+static inline void *shim_connection(int fd) {
+    const uint8_t *entry = mr_entry(fd);
+    return UNLIKELY(entry != NULL && *entry == MR_CONNECTION) ? (void *)entry : NULL;
+}
+
+/// Converses with Swift until the call is done; `REAL` is evaluated whenever the kernel is to be asked.
+#define CONVERSE(call, entry, REAL)                                   \
+    do {                                                              \
+        enum mr_step step = entry(&(call));                           \
+        while (step != MR_DONE) {                                     \
+            pthread_cleanup_push(shim_cancelled, &(call));            \
+            if (step == MR_KERNEL) {                                  \
+                (call).result = (REAL);                               \
+                (call).error = (call).result < 0 ? errno : 0;         \
+            } else {                                                  \
+                shim_sleep(&(call));                                  \
+            }                                                         \
+            pthread_cleanup_pop(0);                                   \
+            step = entry##_resume(&(call));                           \
+        }                                                             \
+    } while (0)
+
+#endif
