@@ -31,7 +31,8 @@ int make_listener(int kind, struct sockaddr_storage *address, socklen_t *length)
   if (six) {
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
     in6->sin6_family = AF_INET6;
-    in6->sin6_addr = kind & PAIR_MAPPED ? in6addr_any : in6addr_loopback;
+    in6->sin6_addr = in6addr_loopback;
+    if (kind & PAIR_MAPPED) inet_pton(AF_INET6, "::ffff:127.0.0.1", &in6->sin6_addr);
     *length = sizeof *in6;
     int off = 0;
     setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
