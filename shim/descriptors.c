@@ -27,6 +27,9 @@ PUBLIC int listen(int fd, int backlog) {
 
 PUBLIC int connect(int fd, const struct sockaddr *address, socklen_t length) {
     ENTER();
+    if (shim_connection(fd) != NULL && address != NULL && length >= sizeof(sa_family_t) &&
+        address->sa_family == AF_UNSPEC)
+        millrace_disconnecting(fd);
     int r = real.connect(fd, address, length);
     if (shim_connection(fd) != NULL && (r == 0 || errno == EINPROGRESS || errno == EINTR)) millrace_connected(fd);
     return r;
@@ -113,7 +116,11 @@ static int duplicate_onto(int from, int to, int flags, bool is_dup2) {
     // A target that is tracked is closed by this; only if the source is good, though.
     if (mine && mr_entry(to) != NULL && shim_raw(SYS_fcntl, from, F_GETFD, 0, 0, 0, 0) >= 0) millrace_close(to);
     int r = is_dup2 ? real.dup2(from, to) : real.dup3(from, to, flags);
-    if (r >= 0 && mine && mr_entry(from) != NULL) millrace_duplicated(from, to);
+    if (r >= 0 && mine && mr_entry(from) != NULL) {
+        millrace_duplicated(from, to);
+        // stdin, stdout and stderr are read and written by libc's stdio, which does not come by here.
+        if (to <= 2) millrace_decline_stdio(to);
+    }
     return r;
 }
 
@@ -125,6 +132,12 @@ PUBLIC int dup2(int from, int to) {
 PUBLIC int dup3(int from, int to, int flags) {
     ENTER();
     return duplicate_onto(from, to, flags, false);
+}
+
+PUBLIC FILE *fdopen(int fd, const char *mode) {
+    ENTER();
+    if (shim_connection(fd) != NULL) millrace_decline_stdio(fd);
+    return real.fdopen(fd, mode);
 }
 
 static int control(int fd, int command, long argument) {

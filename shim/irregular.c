@@ -39,12 +39,16 @@ PUBLIC ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t size, i
     return recvfrom(fd, buffer, bytes, flags, from, length);
 }
 
+#define KNOWN_RWF (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND)
+
 PUBLIC ssize_t preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags) {
     ENTER();
     void *connection = shim_connection(fd);
-    if (LIKELY(connection == NULL) || offset != -1) return real.preadv2(fd, vector, count, offset, flags);
+    // An unknown flag is refused before anything is read.
+    if (LIKELY(connection == NULL) || offset != -1 || (flags & ~KNOWN_RWF) != 0)
+        return real.preadv2(fd, vector, count, offset, flags);
     ssize_t r;
-    RECEIVE_WITH(r, fd, vector, (size_t)count, (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0, false,
+    RECEIVE_WITH(r, fd, vector, (size_t)count, MR_AS_FILE | ((flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0), false,
                  real.preadv2(fd, vector, count, offset, flags));
     return r;
 }
@@ -57,7 +61,8 @@ PUBLIC ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
     ENTER();
     void *connection = shim_connection(fd);
     if (LIKELY(connection == NULL) || message == NULL) return real.recvmsg(fd, message, flags);
-    if ((flags & MSG_ERRQUEUE) != 0) return real.recvmsg(fd, message, flags);
+    // The error queue is the kernel's; too many vectors are refused before anything is read.
+    if ((flags & MSG_ERRQUEUE) != 0 || message->msg_iovlen > UIO_MAXIOV) return real.recvmsg(fd, message, flags);
     ssize_t r;
     bool from_kernel = false;
     RECEIVE_WITH(r, fd, message->msg_iov, message->msg_iovlen, flags, (flags & MSG_WAITALL) != 0,
@@ -92,7 +97,8 @@ PUBLIC int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 PUBLIC ssize_t pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags) {
     ENTER();
     void *connection = shim_connection(fd);
-    if (LIKELY(connection == NULL) || offset != -1) return real.pwritev2(fd, vector, count, offset, flags);
+    if (LIKELY(connection == NULL) || offset != -1 || (flags & ~KNOWN_RWF) != 0)
+        return real.pwritev2(fd, vector, count, offset, flags);
     ssize_t r;
     SEND_WITH(r, fd, vector, (size_t)count, (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0,
               real.pwritev2(fd, vector, count, offset, flags));
@@ -109,7 +115,9 @@ PUBLIC ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const
     void *connection = shim_connection(fd);
     if (LIKELY(connection == NULL)) return real.sendto(fd, buffer, bytes, flags, to, length);
     // A connection that begins with data in its SYN is the kernel's to count.
-    if ((flags & MSG_FASTOPEN) != 0) return real.sendto(fd, buffer, bytes, flags, to, length);
+    // An absurd length is refused before anything is sent.
+    if ((flags & MSG_FASTOPEN) != 0 || (to != NULL && length > sizeof(struct sockaddr_storage)))
+        return real.sendto(fd, buffer, bytes, flags, to, length);
     struct iovec one = {(void *)buffer, bytes};
     ssize_t r;
     SEND_WITH(r, fd, &one, 1, flags, real.sendto(fd, buffer, bytes, flags, to, length));
@@ -134,7 +142,13 @@ PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     }
     void *connection = shim_connection(fd);
     if (LIKELY(connection == NULL) || message == NULL) return real.sendmsg(fd, message, flags);
-    if ((flags & MSG_FASTOPEN) != 0) return real.sendmsg(fd, message, flags);
+    if ((flags & MSG_FASTOPEN) != 0 || message->msg_iovlen > UIO_MAXIOV) return real.sendmsg(fd, message, flags);
+    if (!is_plain(message) && millrace_on_lane(fd)) {
+        // What the kernel says to the control messages, without any data.
+        struct msghdr control_only = *message;
+        control_only.msg_iovlen = 0;
+        if (real.sendmsg(fd, &control_only, flags | MSG_DONTWAIT) < 0) return -1;
+    }
     ssize_t r;
     SEND_WITH(r, fd, message->msg_iov, message->msg_iovlen, flags, real.sendmsg(fd, message, flags));
     return r;

@@ -14,6 +14,11 @@ static uint64_t deadline_of(const struct timespec *timeout) {
     return shim_now() + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
 }
 
+/// Whether a time is one; the kernel refuses those that are not, and is asked to.
+static bool is_time(const struct timespec *time) {
+    return time == NULL || (time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1000000000);
+}
+
 static struct timespec *remaining(uint64_t timeout, struct timespec *space) {
     if (timeout == UINT64_MAX) return NULL;
     space->tv_sec = (time_t)(timeout / 1000000000u);
@@ -23,10 +28,18 @@ static struct timespec *remaining(uint64_t timeout, struct timespec *space) {
 
 static void poll_cancelled(void *wait) { millrace_poll_abandoned(wait); }
 
+/// Whether there is work for us in a poll. A set that holds lanes is made to show them to the kernel.
 static bool names_connection(const struct pollfd *polled, nfds_t count) {
-    for (nfds_t i = 0; i < count; i++)
-        if (UNLIKELY(shim_connection(polled[i].fd) != NULL)) return true;
-    return false;
+    bool names = false;
+    // A count or an array that the kernel will refuse is not ours to read.
+    if (count > MR_TABLE_SIZE) return false;
+    for (nfds_t i = 0; i < count; i++) {
+        enum mr_kind kind = mr_entry_kind(polled[i].fd);
+        if (LIKELY(kind == MR_NONE)) continue;
+        if (kind == MR_EPOLL) millrace_epoll_nested(polled[i].fd);
+        if (kind == MR_CONNECTION) names = true;
+    }
+    return names;
 }
 
 /// poll with everything in place: `kernel` has room for twice `count` entries.
@@ -67,7 +80,7 @@ PUBLIC int poll(struct pollfd *polled, nfds_t count, int timeout) {
 
 PUBLIC int ppoll(struct pollfd *polled, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
     ENTER();
-    if (LIKELY(!names_connection(polled, count))) return real.ppoll(polled, count, timeout, mask);
+    if (LIKELY(!names_connection(polled, count)) || !is_time(timeout)) return real.ppoll(polled, count, timeout, mask);
     return poll_lanes(polled, count, deadline_of(timeout), mask);
 }
 
@@ -91,9 +104,14 @@ static bool in_set(const fd_set *set, int fd) {
 static void put_in_set(fd_set *set, int fd) { ((unsigned long *)set)[fd / 64] |= 1ul << (fd % 64); }
 
 static bool selects_connection(int count, const fd_set *r, const fd_set *w, const fd_set *e) {
-    for (int fd = 0; fd < count; fd++)
-        if (UNLIKELY(shim_connection(fd) != NULL) && (in_set(r, fd) || in_set(w, fd) || in_set(e, fd))) return true;
-    return false;
+    bool selects = false;
+    for (int fd = 0; fd < count; fd++) {
+        enum mr_kind kind = mr_entry_kind(fd);
+        if (LIKELY(kind == MR_NONE) || !(in_set(r, fd) || in_set(w, fd) || in_set(e, fd))) continue;
+        if (kind == MR_EPOLL) millrace_epoll_nested(fd);
+        if (kind == MR_CONNECTION) selects = true;
+    }
+    return selects;
 }
 
 /// select as poll: the same waits, with the events that select(2) says each set stands for.
@@ -127,7 +145,8 @@ static int select_lanes(int count, fd_set *r, fd_set *w, fd_set *e, uint64_t dea
 
 PUBLIC int select(int count, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout) {
     ENTER();
-    if (LIKELY(!selects_connection(count, r, w, e))) return real.select(count, r, w, e, timeout);
+    if (LIKELY(!selects_connection(count, r, w, e)) || (timeout != NULL && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+        return real.select(count, r, w, e, timeout);
     uint64_t deadline = UINT64_MAX;
     if (timeout != NULL) {
         struct timespec limit = {timeout->tv_sec, timeout->tv_usec * 1000};
@@ -145,13 +164,28 @@ PUBLIC int select(int count, fd_set *r, fd_set *w, fd_set *e, struct timeval *ti
 
 PUBLIC int pselect(int count, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask) {
     ENTER();
-    if (LIKELY(!selects_connection(count, r, w, e))) return real.pselect(count, r, w, e, timeout, mask);
+    if (LIKELY(!selects_connection(count, r, w, e)) || !is_time(timeout)) return real.pselect(count, r, w, e, timeout, mask);
     return select_lanes(count, r, w, e, deadline_of(timeout), mask);
+}
+
+PUBLIC int epoll_create1(int flags) {
+    ENTER();
+    int fd = real.epoll_create1(flags);
+    if (fd >= 0) millrace_epoll_created(fd);
+    return fd;
+}
+
+PUBLIC int epoll_create(int size) {
+    ENTER();
+    int fd = real.epoll_create(size);
+    if (fd >= 0) millrace_epoll_created(fd);
+    return fd;
 }
 
 PUBLIC int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event) {
     ENTER();
     int result;
+    if (op == EPOLL_CTL_ADD && mr_entry_kind(fd) == MR_EPOLL) millrace_epoll_nested(fd);
     if (UNLIKELY(shim_connection(fd) != NULL || mr_entry_kind(epfd) == MR_EPOLL) &&
         millrace_epoll_ctl(epfd, op, fd, event, &result))
         return result == 0 ? 0 : (errno = -result, -1);
@@ -210,6 +244,6 @@ PUBLIC int epoll_pwait2(int epfd, struct epoll_event *events, int capacity, cons
                         const sigset_t *mask) {
     ENTER();
     void *set = lanes_of_set(epfd);
-    if (LIKELY(set == NULL) || capacity <= 0) return real.epoll_pwait2(epfd, events, capacity, timeout, mask);
+    if (LIKELY(set == NULL) || capacity <= 0 || !is_time(timeout)) return real.epoll_pwait2(epfd, events, capacity, timeout, mask);
     return wait_on_set(set, epfd, events, capacity, deadline_of(timeout), mask);
 }

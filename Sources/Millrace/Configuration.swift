@@ -10,7 +10,7 @@ enum Configuration {
   /// A longer gap between two looks of a spinner means that the processor was taken away.
   nonisolated(unsafe) static var preemptionCycles: UInt64 = 40_000
   /// How long lanes alone may satisfy waits before the kernel's descriptors are looked at again.
-  nonisolated(unsafe) static var lookCycles: UInt64 = 50_000
+  nonisolated(unsafe) static var lookCycles: UInt64 = 10_000
   /// io_uring has been seen.
   nonisolated(unsafe) static var usesRing = false
 

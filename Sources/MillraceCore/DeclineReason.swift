@@ -33,9 +33,10 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
   case unsupportedFamily
   case raced
   case hiddenLimit
+  case stdio
 
   /// How many reasons there are; raw values are 0 ..< count.
-  public static var count: Int { Int(DeclineReason.hiddenLimit.rawValue) + 1 }
+  public static var count: Int { Int(DeclineReason.stdio.rawValue) + 1 }
 
   /// The name that logs, `millrace ss` and `millrace reasons` print.
   public var name: StaticString {
@@ -70,6 +71,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .unsupportedFamily: "unsupported-family"
     case .raced: "raced"
     case .hiddenLimit: "hidden-limit"
+    case .stdio: "stdio"
     }
   }
 
@@ -106,6 +108,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .unsupportedFamily: "The socket is not a TCP connection over IPv4 or IPv6."
     case .raced: "The descriptor was closed or replaced while a lane was being agreed."
     case .hiddenLimit: "The limit of hidden descriptors or of lanes in this process is reached."
+    case .stdio: "libc's stdio reads or writes the descriptor (fdopen, or it is stdin, stdout or stderr)."
     }
   }
 }

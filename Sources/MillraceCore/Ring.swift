@@ -111,6 +111,10 @@ public struct RingProducer {
     return peer.readerArm.pointee.exchange(0, ordering: .sequentiallyConsistent)
   }
 
+  /// Whether this end has finished its ring, in whichever of its processes.
+  @inline(__always)
+  public var isFinished: Bool { own.finish.pointee.load(ordering: .relaxed) != 0 }
+
   /// Whether a writer should wait: less than a third is free, which is when TCP calls a socket not writable.
   @inline(__always)
   public var isCrowded: Bool { room < capacity / 3 }

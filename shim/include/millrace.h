@@ -56,6 +56,9 @@ enum mr_step {
     MR_SLEEP = 2,
 };
 
+/// In ``mr_call.flags``: the call is read or one of its kin, which answer a request for nothing at once; recv waits.
+#define MR_AS_FILE 0x10000000
+
 /// Which pin on its connection a call holds while it is in C; see Connection.pins.
 enum mr_pin { MR_PIN_NONE = 0, MR_PIN_READER = 1, MR_PIN_SENDER = 2, MR_PIN_SLEEPER = 3 };
 
@@ -110,6 +113,14 @@ void millrace_socket(int fd, int domain, int type);
 void millrace_connected(int fd);
 void millrace_listening(int fd);
 void millrace_accepted(int fd, int listener, int flags);
+/// A new epoll set.
+void millrace_epoll_created(int fd);
+/// Somebody waits for the set itself to become readable: poll, select, or a set around it.
+void millrace_epoll_nested(int fd);
+/// connect(2) to AF_UNSPEC is about to dissolve the connection.
+void millrace_disconnecting(int fd);
+/// libc's own stdio reaches the descriptor from now on, past our entries.
+void millrace_decline_stdio(int fd);
 /// Before the real close. True: nothing of ours, or the last use; go on. False: a hidden descriptor, answer EBADF.
 bool millrace_close(int fd);
 /// Before the real dup2 onto `to`; false as above.

@@ -52,6 +52,8 @@ enum Leaving {
     SharedLane.refresh(c)
     if c.pointee.producer!.refresh(), c.pointee.producer!.pending > 0 {
       c.pointee.pendingError.store(ECONNRESET, ordering: .releasing)
+      // After that a write breaks the pipe, and nothing more is read.
+      _ = Kernel.call(Int(SYS_shutdown), Int(c.pointee.fd), Int(SHUT_RDWR))
     }
   }
 

@@ -56,8 +56,8 @@ enum Receive {
         c.pointee.receiveLock.unlock()
         return done(call, call.pointee.moved)
       }
-      if wanted == 0 && !isReadable(c) && !isOver(c) {
-        // A read of nothing waits for nothing on TCP.
+      if wanted == 0, call.pointee.flags & MR_AS_FILE != 0 || isReadable(c) {
+        // A read of nothing waits for nothing; recv waits for something to give nothing of (tcp_recvmsg).
         c.pointee.receiveLock.unlock()
         return done(call, 0)
       }
@@ -208,6 +208,7 @@ enum Receive {
       return nil
     }
     Waiters.startClock(call, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
+    Waiters.heedSignals(call)
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
       guard c.pointee.consumer!.mustWait(arming: ArmBits.futex), !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
         !c.pointee.readShut.load(ordering: .sequentiallyConsistent)

@@ -126,6 +126,7 @@ enum Send {
   @inline(__always)
   private static func mustAskKernel(_ c: ConnectionRef) -> Bool {
     if c.pointee.writeShut.load(ordering: .relaxed) { return true }
+    if c.pointee.producer!.isFinished { return true }
     guard c.pointee.sendPath.load(ordering: .relaxed) == .lane else { return false }
     return c.pointee.consumer!.finishFlags & (FinishFlags.closed | FinishFlags.reset) != 0
       || c.pointee.peerGone.load(ordering: .relaxed)
@@ -187,6 +188,7 @@ enum Send {
       return nil
     }
     Waiters.startClock(call, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
+    Waiters.heedSignals(call)
     guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c) else { return nil }
     let word = c.pointee.segment!.side(c.pointee.role).writerArm
     call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)

@@ -16,7 +16,7 @@ enum Vectors {
 
   @inline(never)
   private static func sum(_ call: UnsafeMutablePointer<mr_call>) -> Int? {
-    guard call.pointee.vector_count <= 1024 else { return nil }
+    guard (0...1024).contains(Int(call.pointee.vector_count)) else { return nil }
     var total = 0
     var index = 0
     while index < Int(call.pointee.vector_count) {

@@ -105,6 +105,27 @@ public func millraceDeclinePassed(_ fd: Int32) { Descriptors.decline(fd, .descri
 @c(millrace_decline_signals) public func millraceDeclineSignals(_ fd: Int32) { Descriptors.decline(fd, .asyncSignals) }
 @c(millrace_decline_file) public func millraceDeclineFile(_ fd: Int32) { Descriptors.decline(fd, .splice) }
 
+@c(millrace_decline_stdio) public func millraceDeclineStdio(_ fd: Int32) { Descriptors.decline(fd, .stdio) }
+
+@c(millrace_epoll_created)
+public func millraceEpollCreated(_ fd: Int32) {
+  if Configuration.settings.enabled { Registrations.created(fd) }
+}
+
+@c(millrace_epoll_nested)
+public func millraceEpollNested(_ fd: Int32) {
+  guard let entry = mr_entry(fd), entry.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) else { return }
+  Registrations.nest(entry.assumingMemoryBound(to: EpollSet.self))
+}
+
+@c(millrace_disconnecting)
+public func millraceDisconnecting(_ fd: Int32) {
+  guard let c = Table.connection(fd) else { return }
+  let nonblocking = c.pointee.nonblocking.load(ordering: .relaxed)
+  Closing.close(c, fd: fd)
+  _ = Table.track(fd, nonblocking: nonblocking)
+}
+
 @c(millrace_uring)
 public func millraceUring() { Configuration.usesRing = true }
 

@@ -18,6 +18,8 @@ struct EpollSet: ~Copyable {
   let lock = Lock()
   /// Registrations that are not the kernel's, and the hot ones among them in a ring of links.
   var lanes = 0
+  /// Somebody waits for the set itself: what its lanes have must show in the kernel.
+  var isNested = false
   var hotHead: RegistrationRef?
   /// Set once the kernel may report tokens of ours.
   var hasTokens = false
@@ -125,7 +127,9 @@ extension UnsafeMutablePointer where Pointee == Registration {
     let segment = c.pointee.segment!
     let peer = segment.side(c.pointee.role.peer)
     let tail = peer.tail.pointee.load(ordering: .acquiring) &+ (c.pointee.stashed.load(ordering: .relaxed) ? 1 << 63 : 0)
-    let end = peer.finish.pointee.load(ordering: .relaxed) | (Readiness.hasEnded(c) ? 1 << 31 : 0)
+    // A close after a half-close is no news, until the kernel says so.
+    let finish = peer.finish.pointee.load(ordering: .relaxed)
+    let end = (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)
     let refusals = c.pointee.refusals.load(ordering: .relaxed)
     let roomCame = refusals != pointee.seenRefusals && mask & Readiness.output != 0
     let news = pointee.isFresh || tail != pointee.seenTail || end != pointee.seenEnd || roomCame

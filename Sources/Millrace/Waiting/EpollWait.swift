@@ -25,13 +25,13 @@ enum EpollWait {
     let now = cl_cycles()
     if now &- set.pointee.lastLook > Configuration.lookCycles { look(wait, set, now) }
     harvest(wait, set)
-    if wait.pointee.found > 0 { return finish(wait, set) }
-    if wait.pointee.deadline == 0 {
+    if wait.pointee.deadline == 0, set.pointee.lastLook != now {
       // A mere look must not miss what only the kernel knows.
       look(wait, set, now)
-      harvest(wait, set)
+      if wait.pointee.found == 0 { harvest(wait, set) }
       return finish(wait, set)
     }
+    if wait.pointee.found > 0 || wait.pointee.deadline == 0 { return finish(wait, set) }
     if maySpin, spin(wait, set) { return finish(wait, set) }
     return sleep(wait, set)
   }
@@ -55,6 +55,7 @@ enum EpollWait {
       emit(wait, mask, registration.pointee.data)
       lastReported = registration
     }
+    if set.pointee.isNested { Registrations.expose(set) }
     // A full array leaves some unseen: the next wait begins with them.
     if at != nil, let lastReported { rotate(set, behind: lastReported) }
     set.pointee.lock.unlock()

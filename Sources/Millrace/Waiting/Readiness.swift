@@ -45,6 +45,12 @@ enum Readiness {
       || c.pointee.writeShut.load(ordering: .relaxed)
   }
 
+  /// What has ended at this end's own doing, or by the peer's death, as bits that differ for each.
+  static func endBits(_ c: ConnectionRef) -> UInt32 {
+    (c.pointee.readShut.load(ordering: .relaxed) ? 1 << 29 : 0) | (c.pointee.writeShut.load(ordering: .relaxed) ? 1 << 30 : 0)
+      | (c.pointee.pendingError.load(ordering: .relaxed) != 0 ? 1 << 31 : 0)
+  }
+
   /// The bits of a stream that is over in some direction.
   @inline(never)
   private static func ended(_ c: ConnectionRef, _ flags: UInt32, _ mask: UInt32) -> UInt32 {

@@ -10,6 +10,9 @@ enum Registrations {
   nonisolated(unsafe) private static var memory: RegistrationRef?
   nonisolated(unsafe) private static var free: RegistrationRef?
   nonisolated(unsafe) private static var used: UInt32 = 0
+  private static let setCapacity = 1 << 14
+  nonisolated(unsafe) private static var sets: EpollSetRef?
+  nonisolated(unsafe) private static var usedSets = 0
   nonisolated(unsafe) private static var freeSets: EpollSetRef?
   /// What distinguishes our tokens from an application's data: random, so nobody's data can be one.
   nonisolated(unsafe) private static var cookie: UInt64 = 0
@@ -57,6 +60,10 @@ enum Registrations {
     guard let event, let set = knownSet(epfd), let registration = find(set, c, fd) else { return nil }
     set.pointee.lock.lock()
     let place = registration.pointee.place
+    if place != .kernel, (registration.pointee.events | event.pointee.events) & EPOLLEXCLUSIVE.rawValue != 0 {
+      set.pointee.lock.unlock()
+      return -EINVAL
+    }
     if place == .kernel {
       set.pointee.lock.unlock()
       let r = Kernel.epollControl(epfd, EPOLL_CTL_MOD, fd, events: event.pointee.events, data: event.pointee.data.u64)
@@ -235,8 +242,32 @@ enum Registrations {
   }
 
   private static func nudge(_ set: EpollSetRef) {
-    // Partner: the sleeper counts itself before its last look (EpollWait.prepareSleep).
-    if set.pointee.sleepers.load(ordering: .sequentiallyConsistent) > 0 { Kernel.signal(set.pointee.nudge) }
+    // Partner: the sleeper counts itself before its last look (EpollWait.sleep).
+    if set.pointee.isNested || set.pointee.sleepers.load(ordering: .sequentiallyConsistent) > 0 {
+      Kernel.signal(set.pointee.nudge)
+    }
+  }
+
+  // MARK: Nested sets
+
+  /// Somebody waits for the set itself. From now on the kernel sees what its lanes have: every bell is armed, and what is
+  /// ready shows in the nudge.
+  static func nest(_ set: EpollSetRef) {
+    set.pointee.lock.lock()
+    set.pointee.isNested = true
+    expose(set)
+    set.pointee.lock.unlock()
+  }
+
+  /// The set's lock is held.
+  static func expose(_ set: EpollSetRef) {
+    var at = set.pointee.hotHead
+    var isReady = false
+    while let registration = at {
+      at = registration.pointee.nextHot
+      if registration.arm() { registration.cool(to: .cold) } else { isReady = true }
+    }
+    if isReady { Kernel.signal(set.pointee.nudge) }
   }
 
   private static func forEach(_ c: ConnectionRef, _ body: (RegistrationRef) -> Void) {
@@ -293,19 +324,35 @@ enum Registrations {
   private static func setFor(_ epfd: Int32) -> EpollSetRef? {
     if let known = knownSet(epfd) { return known }
     guard epfd < Int32(MR_TABLE_SIZE), mr_entry(epfd) == nil else { return nil }
-    var fresh = freeSets
-    if fresh != nil {
-      freeSets = fresh!.pointee.nextFree
-    } else {
-      fresh = Kernel.reserve(MemoryLayout<EpollSet>.stride)?.bindMemory(to: EpollSet.self, capacity: 1)
-    }
-    guard let set = fresh else { return nil }
+    guard let set = takeSet() else { return nil }
     set.initialize(to: EpollSet())
     set.pointee.fd = epfd
     Table.lock.lock()
     mr_set_entry(epfd, set)
     Table.lock.unlock()
     return set
+  }
+
+  private static func takeSet() -> EpollSetRef? {
+    if let set = freeSets {
+      freeSets = set.pointee.nextFree
+      return set
+    }
+    if sets == nil {
+      sets = Kernel.reserve(setCapacity * MemoryLayout<EpollSet>.stride)?
+        .bindMemory(to: EpollSet.self, capacity: setCapacity)
+    }
+    guard let sets, usedSets < setCapacity else { return nil }
+    usedSets += 1
+    return sets + (usedSets - 1)
+  }
+
+  /// A set is known from its creation, so that whoever sleeps in it can be woken.
+  static func created(_ epfd: Int32) {
+    lock.lock()
+    if let stale = mr_entry(epfd), stale.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) { mr_set_entry(epfd, nil) }
+    _ = setFor(epfd)
+    lock.unlock()
   }
 
   /// The eventfd by which a sleeper in this set is woken from inside the process. The set's lock is held.

@@ -11,6 +11,12 @@ enum Waiters {
     call.pointee.deadline = timeout == 0 ? 0 : Kernel.now() &+ timeout
   }
 
+  /// A call that has moved bytes already returns them when a signal comes, even one whose handler asks for a restart. A
+  /// futex wait with a time limit is never restarted (signal(7)).
+  static func heedSignals(_ call: UnsafeMutablePointer<mr_call>) {
+    if call.pointee.moved > 0, call.pointee.deadline == 0 { call.pointee.deadline = Kernel.now() &+ 1 << 55 }
+  }
+
   /// Lets a call sleep until something about the connection changes: for as long as the stream moves.
   static func sleepOnChanges(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) {
     call.pointee.expected = c.pointee.changes.load(ordering: .sequentiallyConsistent)
