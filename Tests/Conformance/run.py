@@ -23,11 +23,13 @@ ROOT = HERE.parent.parent
 MODES = {
     "kernel": {},
     # Preloaded, and the threshold is never met: every connection is tracked and stays on the kernel path.
-    "idle": {"MILLRACE_ATTACH": "1000000"},
+    "idle": {"MILLRACE_ATTACH": "4000000000,1000000000000"},
     # Preloaded, and the scenario asserts that its connections ride lanes before it starts to observe.
     "lane": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1"},
     # Preloaded, and the scenario does not wait: the attach falls anywhere into what it observes.
     "race": {"MILLRACE_ATTACH": "0"},
+    # Preloaded with nothing set: connections earn their lanes as they do for everybody.
+    "default": {},
     # As "lane", with the smallest ring: everything of any size wraps, fills and waits.
     "small": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_RING": "4K"},
     # As "lane", and no end ever spins: every wait goes through arming and the bell.
@@ -63,7 +65,7 @@ def end_session(process):
         pass
 
 
-def run_once(program, mode, library, seconds=TIMEOUT_SECONDS):
+def run_once(program, mode, library, seconds):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
         process = subprocess.Popen(
@@ -95,7 +97,7 @@ def run_once(program, mode, library, seconds=TIMEOUT_SECONDS):
     return Outcome(lines, errors, time.monotonic() - started, timed_out)
 
 
-def indent(lines, limit=60):
+def indent(lines, limit=30):
     shown = [f"    {line}" for line in lines[:limit]]
     if len(lines) > limit:
         shown.append(f"    ... {len(lines) - limit} more lines")
@@ -114,9 +116,9 @@ def compare(expected, outcome, mode):
     return report
 
 
-def judge(program, modes, library, repeat):
+def judge(program, modes, library, repeat, seconds):
     """The report and the modes that failed.  Every mode gets its say even when an earlier one failed."""
-    reference = run_once(program, "kernel", library)
+    reference = run_once(program, "kernel", library, seconds)
     problems, failed = [], set()
     if reference.timed_out or reference.lines[-1] != "(exit status 0)":
         problems += ["  mode kernel, the reference, did not end well:"]
@@ -125,7 +127,7 @@ def judge(program, modes, library, repeat):
         for mode in modes:
             if (mode == "kernel" and turn == 0) or mode in failed:
                 continue
-            report = compare(reference.lines, run_once(program, mode, library), mode)
+            report = compare(reference.lines, run_once(program, mode, library, seconds), mode)
             if report:
                 failed.add(mode)
                 problems += report
@@ -139,6 +141,7 @@ def arguments():
     parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/conformance")
     parser.add_argument("--modes", default=DEFAULT_MODES, help=f"of {','.join(MODES)} (default {DEFAULT_MODES})")
     parser.add_argument("--repeat", type=int, default=1, help="run each mode this often")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds that one run may take")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     options = parser.parse_args()
     options.modes = options.modes.split(",")
@@ -171,7 +174,7 @@ def main():
         def work(program):
             if not program.exists():
                 return ["  it has not been built"], ["kernel"]
-            return judge(program, options.modes, options.library, options.repeat)
+            return judge(program, options.modes, options.library, options.repeat, options.timeout)
 
         for program, (problems, modes) in zip(programs, pool.map(work, programs)):
             if problems:

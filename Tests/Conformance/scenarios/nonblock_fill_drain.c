@@ -16,7 +16,7 @@ static void body(int a, int b) {
     OBS("send when full", send(a, "x", 1, 0));
     OBS("write when full", write(a, "x", 1));
     say("events when full: %s", event_names(ready(a, POLLIN | POLLOUT)));
-    say("reader sees: %s", event_names(ready(b, POLLIN | POLLOUT)));
+    say("reader sees: %s", event_names(await_events(b, POLLIN | POLLOUT)));
     while (got < sent) {
       await_events(b, POLLIN);
       got += read_until_empty(b, 31, got);

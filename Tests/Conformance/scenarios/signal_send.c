@@ -7,19 +7,27 @@ static int drain_fd;
 static uint64_t to_drain;
 static pid_t writer;
 
+static volatile bool finished;
+
+// A signal whenever the writer sleeps, until its call has returned.
 static void *disturb(void *argument) {
-  await_asleep(writer);
-  int before = signals_seen[SIGUSR1];
-  syscall(SYS_tgkill, getpid(), writer, SIGUSR1);
-  double start = now();
-  while (signals_seen[SIGUSR1] == before && now() - start < 5) sched_yield();
-  if (argument) await_asleep(writer);
+  (void)argument;
+  while (!finished) {
+    await_asleep(writer);
+    if (!finished) syscall(SYS_tgkill, getpid(), writer, SIGUSR1);
+  }
   return NULL;
 }
 
 static void *disturb_and_drain(void *argument) {
   static char chunk[65536];
-  disturb(argument);
+  (void)argument;
+  await_asleep(writer);
+  int before = signals_seen[SIGUSR1];
+  syscall(SYS_tgkill, getpid(), writer, SIGUSR1);
+  double start = now();
+  while (signals_seen[SIGUSR1] == before && now() - start < 5) sched_yield();
+  await_asleep(writer);
   for (uint64_t got = 0; got < to_drain;) {
     uint64_t rest = to_drain - got;
     ssize_t count = recv(drain_fd, chunk, rest < sizeof chunk ? rest : sizeof chunk, 0);
@@ -27,6 +35,11 @@ static void *disturb_and_drain(void *argument) {
     got += (uint64_t)count;
   }
   return NULL;
+}
+
+static pthread_t start_disturbing(void) {
+  finished = false;
+  return start_thread(disturb, NULL);
 }
 
 static void drain(int fd, uint64_t count) {
@@ -55,35 +68,39 @@ static void body(int a, int b) {
   writer = thread_id();
   for (int restart = 0; restart < 2; restart++) {
     count_signal(SIGUSR1, restart ? SA_RESTART : 0);
-    pthread_t thread = start_thread(disturb, NULL);
+    pthread_t thread = start_disturbing();
     long count = send(a, bytes, size, 0);
+    finished = true;
     join_thread(thread);
     say("restart %d: a large send is short: %s", restart, count > 0 && count < size ? "yes" : "no");
     drain(b, (uint64_t)count);
 
     uint64_t sent = fill_up(a);
     set_timeout(a, SO_SNDTIMEO, 8000);
-    thread = start_thread(disturb, NULL);
+    thread = start_disturbing();
     errno = 0;
     count = send(a, "x", 1, 0);
     int error = errno;
+    finished = true;
     join_thread(thread);
     say("restart %d: a send into a full buffer with a timeout = %ld %s", restart, count, errno_name(error));
     set_timeout(a, SO_SNDTIMEO, 0);
     if (!restart) {
-      thread = start_thread(disturb, NULL);
+      thread = start_disturbing();
       errno = 0;
       count = send(a, "x", 1, 0);
       error = errno;
-      join_thread(thread);
+      finished = true;
+    join_thread(thread);
       say("a send into a full buffer = %ld %s", count, errno_name(error));
       drain(b, sent);
     } else {
       drain_fd = b;
       to_drain = sent;
-      thread = start_thread(disturb_and_drain, &to_drain);
+      thread = start_thread(disturb_and_drain, NULL);
       count = send(a, "x", 1, 0);
-      join_thread(thread);
+      finished = true;
+    join_thread(thread);
       say("a send into a full buffer, restarted = %ld", count);
       OBS("it arrives", recv(b, bytes, 8, 0));
     }
