@@ -62,9 +62,9 @@ def attaches(session, process):
 
 
 def process_exits(session, process):
-    return [(pid, lanes) for pid, lanes, _ in session.exit_lines(process.log)]
+    return session.exit_lines(process.log)
 
 
 def all_exits(session):
     """Lanes of all preloaded processes of the session that ended."""
-    return sum(lanes for _, lanes, _ in session.exit_lines())
+    return sum(lanes for _, lanes in session.exit_lines())

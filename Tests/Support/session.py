@@ -23,7 +23,7 @@ COMMAND = BUILD / "millrace"
 PYTHON = "/usr/bin/python3"
 LOOPBACK = "127.0.0.1"
 
-EXIT_LINE = re.compile(r"millrace: exit pid=(\d+) attaches=(\d+) declines=(\d+)")
+EXIT_LINE = re.compile(r"millrace: exit pid=(\d+) attaches=(\d+)")
 
 
 class Failure(Exception):
@@ -194,26 +194,41 @@ class Session:
             time.sleep(0.02)
         raise Failure(f"{process.name} does not listen:\n{process.text()[-2000:]}")
 
-    def call(self, name, arguments, side="client", timeout=60, data=None, environment=None):
+    def call(self, name, arguments, side="client", timeout=40, data=None, environment=None):
         """Runs a program to its end and returns its standard output as bytes. It must succeed."""
         log = self.path(f"{name}.err")
         self.logs.append(log)
         with open(log, "ab") as errors:
+            child = subprocess.Popen(
+                [str(argument) for argument in arguments], stdout=subprocess.PIPE, stderr=errors,
+                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE, cwd=self.directory,
+                env=environment or self.environment(side), start_new_session=True)
             try:
-                result = subprocess.run(
-                    [str(argument) for argument in arguments], input=data, stdout=subprocess.PIPE, stderr=errors,
-                    stdin=None if data is not None else subprocess.DEVNULL, cwd=self.directory, timeout=timeout,
-                    env=environment or self.environment(side))
+                out, _ = child.communicate(data, timeout)
             except subprocess.TimeoutExpired:
-                raise Failure(f"{name} did not end within {timeout} s") from None
-        if result.returncode != 0:
+                stacks = self.write_stacks(child.pid)
+                os.killpg(child.pid, signal.SIGKILL)
+                child.communicate()
+                raise Failure(f"{name} did not end within {timeout} s; stacks of all threads: {stacks}") from None
+        if child.returncode != 0:
             tail = log.read_text(errors="replace")[-2000:]
-            out = result.stdout.decode(errors="replace")[-1000:]
-            raise Failure(f"{name} ended with {result.returncode}:\n{out}\n{tail}")
-        return result.stdout
+            raise Failure(f"{name} ended with {child.returncode}:\n{out.decode(errors='replace')[-1000:]}\n{tail}")
+        return out
+
+    def write_stacks(self, *more):
+        """Where every thread of every process of this session is, for whoever looks at a test that hung."""
+        path = self.path("stacks.txt")
+        pids = [pid for process in self.processes if process.child.poll() is None for pid in process.pids()]
+        with open(path, "wb") as file:
+            for pid in [*more, *pids]:
+                file.write(f"== {pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_text()[:200]}\n".encode())
+                file.flush()
+                subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all backtrace 16"], stdout=file,
+                               stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60)
+        return path
 
     def exit_lines(self, log=None):
-        """(pid, attaches, declines) of every preloaded process that has ended, from its last words."""
+        """(pid, attaches) of every preloaded process that has ended, from its last words."""
         lines = []
         for path in [log] if log else dict.fromkeys(self.logs):
             if path.exists():

@@ -27,11 +27,12 @@ enum Mover {
     switch c.pointee.cutover.phase {
     case .kernel:
       if c.pointee.wireup.stage == .leaving {
+        // While this end re-sends, the peer may do so too: somebody has to read.
         let isOut = Resend.go(c)
-        return Resend.openReceive(c) || isOut
+        return Resend.openReceive(c) || isOut || readKernel(c)
       }
       if peerGaveUp(c) { return true }
-      return c.pointee.role == .leader ? tryOffer(c) : tryLearn(c)
+      return (c.pointee.role == .leader ? tryOffer(c) : tryLearn(c)) || readKernel(c)
     case .offered:
       return heardLearned(c) || peerGaveUp(c) || readKernel(c)
     case .marked:
@@ -146,7 +147,7 @@ enum Mover {
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
     switch c.pointee.cutover.inbound {
     case .application:
-      return c.pointee.cutover.phase != .kernel && stashUp(c, limit: c.pointee.stash.room)
+      return c.pointee.receivePath.load(ordering: .relaxed) == .moving && stashUp(c, limit: c.pointee.stash.room)
     case .until(let cut) where received < cut:
       return stashUp(c, limit: min(c.pointee.stash.room, Int(truncatingIfNeeded: cut &- received)))
     case .until, .records:
@@ -155,7 +156,7 @@ enum Mover {
   }
 
   private static func stashUp(_ c: ConnectionRef, limit: Int) -> Bool {
-    guard limit > 0, let space = c.pointee.stash.space else { return false }
+    guard limit > 0, c.pointee.stash.prepare(), let space = c.pointee.stash.space else { return false }
     let r = Kernel.receive(c.pointee.fd, space, limit)
     if r == 0 { return Leaving.kernelEnded(c) }
     guard r > 0 else { return false }

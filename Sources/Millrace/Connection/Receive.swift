@@ -48,6 +48,7 @@ enum Receive {
       return done(call, 0, error: EINVAL)
     }
     let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
+    var advanced = false
     while true {
       let got = take(call, c, wanted: wanted)
       if got < 0 { return giveUp(call, c) }
@@ -62,12 +63,14 @@ enum Receive {
         return done(call, 0)
       }
       if isOver(c) { return atEnd(call, c) }
-      if c.pointee.wireup.stage == .leaving, c.pointee.stash.count == 0, call.pointee.moved == 0 {
-        // The attempt has come to nothing, and what it had taken out of the kernel is read: reading goes back there.
+      if c.pointee.receivePath.load(ordering: .relaxed) == .moving, !advanced {
+        // The stash is read: there is room to take more out of the kernel, or reading may go back there.
+        advanced = true
         c.pointee.receiveLock.unlock()
         Mover.advance(c)
-        if c.pointee.receivePath.load(ordering: .acquiring) == .kernel { return begin(call, c) }
+        if c.pointee.receivePath.load(ordering: .acquiring) == .kernel { return backInKernel(call, c) }
         c.pointee.receiveLock.lock()
+        continue
       }
       if mayNotBlock(call, c) {
         c.pointee.receiveLock.unlock()
@@ -76,6 +79,13 @@ enum Receive {
       if spin(c) { continue }
       if let step = prepareSleep(call, c) { return step }
     }
+  }
+
+  /// Reading has gone back to the kernel in the middle of the call. What has been read so far is its result: a call that
+  /// waits for all of it is short then, as after a signal.
+  private static func backInKernel(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    if call.pointee.moved > 0 { return done(call, call.pointee.moved) }
+    return begin(call, c)
   }
 
   /// Copies what is there, out of the stash and the ring. Bytes, or -1 if the peer's positions are absurd.
@@ -246,7 +256,7 @@ enum Receive {
     }
     if c.pointee.receivePath.load(ordering: .relaxed) == .kernel {
       c.pointee.receiveLock.unlock()
-      return begin(call, c)
+      return backInKernel(call, c)
     }
     return held(call, c)
   }
