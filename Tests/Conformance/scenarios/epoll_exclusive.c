@@ -5,7 +5,7 @@ static int sets[2];
 
 static void *wait_on(void *argument) {
   struct epoll_event event;
-  return (void *)(long)epoll_wait(*(int *)argument, &event, 1, 5000);
+  return (void *)(long)epoll_wait(*(int *)argument, &event, 1, 300);
 }
 
 static void body(int a, int b) {
