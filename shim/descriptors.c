@@ -200,6 +200,7 @@ PUBLIC int getsockopt(int fd, int level, int name, void *value, socklen_t *lengt
 
 PUBLIC int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
     ENTER();
+    if (shim_connection(fd) != NULL) millrace_setsockopt_before(fd, level, name);
     int r = real.setsockopt(fd, level, name, value, length);
     if (r == 0 && shim_connection(fd) != NULL) millrace_setsockopt_done(fd, level, name, value, length);
     return r;

@@ -18,6 +18,31 @@
         result = shim_return(&call);                                                                       \
     } while (0)
 
+/// The part of a vector behind its first `skip` bytes.
+static size_t behind(const struct iovec *vector, size_t count, size_t skip, struct iovec *rest) {
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (skip >= vector[i].iov_len) {
+            skip -= vector[i].iov_len;
+            continue;
+        }
+        rest[n].iov_base = (char *)vector[i].iov_base + skip;
+        rest[n++].iov_len = vector[i].iov_len - skip;
+        skip = 0;
+    }
+    return n;
+}
+
+ssize_t shim_rest(struct mr_call *call, bool sends) {
+    if (call->file >= 0)
+        return real.sendfile(call->fd, call->file, call->file_offset, call->vector[0].iov_len - call->moved);
+    struct iovec rest[UIO_MAXIOV];
+    struct msghdr message = {.msg_iov = rest};
+    message.msg_iovlen = behind(call->vector, call->vector_count, call->moved, rest);
+    int flags = call->flags & ~MR_AS_FILE;
+    return sends ? real.sendmsg(call->fd, &message, flags) : real.recvmsg(call->fd, &message, flags);
+}
+
 PUBLIC ssize_t recvfrom(int fd, void *buffer, size_t bytes, int flags, struct sockaddr *from, socklen_t *length) {
     ENTER();
     void *connection = shim_connection(fd);

@@ -43,15 +43,12 @@ PUBLIC int daemon(int stay, int keep) {
     return 0;
 }
 
-/// An exec that fails leaves everything as it was.
-#define EXEC(REAL)                           \
-    do {                                     \
-        bool mine = !shim_is_borrowed();     \
-        if (mine) millrace_before_exec();    \
-        int r = (REAL), error = errno;       \
-        if (mine) millrace_exec_failed();    \
-        errno = error;                       \
-        return r;                            \
+/// The new image knows nothing of lanes: what survives the exec has to be a plain TCP socket by then. Should the exec fail,
+/// the connections are on TCP, and may earn a lane again.
+#define EXEC(REAL)                                   \
+    do {                                             \
+        millrace_before_exec(shim_is_borrowed());    \
+        return (REAL);                               \
     } while (0)
 
 PUBLIC int execve(const char *path, char *const arguments[], char *const environment[]) {
@@ -109,6 +106,27 @@ PUBLIC int execle(const char *path, const char *first, ...) {
     char **environment = va_arg(list, char **);
     va_end(list);
     return execve(path, arguments, environment);
+}
+
+PUBLIC int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]) {
+    ENTER();
+    millrace_before_exec(shim_is_borrowed());
+    return real.posix_spawn(pid, path, actions, attributes, arguments, environment);
+}
+
+PUBLIC int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]) {
+    ENTER();
+    millrace_before_exec(shim_is_borrowed());
+    return real.posix_spawnp(pid, file, actions, attributes, arguments, environment);
+}
+
+/// The child of a later posix_spawn gets the connection under another number, whatever its close-on-exec flag says.
+PUBLIC int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int copy) {
+    ENTER();
+    if (shim_connection(fd) != NULL && !shim_is_borrowed()) millrace_decline_passed(fd);
+    return real.posix_spawn_file_actions_adddup2(actions, fd, copy);
 }
 
 /// A call by number goes through the entry of its name, where it has one.

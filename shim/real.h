@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -58,6 +59,9 @@ bool shim_is_borrowed(void);
 /// Performs MR_SLEEP.
 void shim_sleep(struct mr_call *call);
 
+/// Performs MR_REST.
+ssize_t shim_rest(struct mr_call *call, bool sends);
+
 /// CLOCK_MONOTONIC in nanoseconds.
 uint64_t shim_now(void);
 
@@ -83,11 +87,11 @@ static inline void *shim_connection(int fd) {
         enum mr_step step = entry(&(call));                           \
         while (step != MR_DONE) {                                     \
             pthread_cleanup_push(shim_cancelled, &(call));            \
-            if (step == MR_KERNEL) {                                  \
-                (call).result = (REAL);                               \
-                (call).error = (call).result < 0 ? errno : 0;         \
-            } else {                                                  \
+            if (step == MR_SLEEP) {                                   \
                 shim_sleep(&(call));                                  \
+            } else {                                                  \
+                (call).result = step == MR_KERNEL ? (REAL) : shim_rest(&(call), entry == millrace_send); \
+                (call).error = (call).result < 0 ? errno : 0;         \
             }                                                         \
             pthread_cleanup_pop(0);                                   \
             step = entry##_resume(&(call));                           \

@@ -12,7 +12,7 @@ public struct SpinBudget: Sendable {
 
   /// Waits that go straight to sleep after the first loss; each further loss doubles it, up to `longestHoldOff`.
   private static let firstHoldOff: UInt32 = 4
-  private static let longestHoldOff: UInt32 = 64
+  private static let longestHoldOff: UInt32 = 16
 
   public init() {}
 

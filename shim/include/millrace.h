@@ -54,6 +54,8 @@ enum mr_step {
     MR_KERNEL = 1,
     /// Sleep on `word` while it is `expected`, then resume.
     MR_SLEEP = 2,
+    /// Make the real call for what is left behind the first `moved` bytes, and resume with its result.
+    MR_REST = 3,
 };
 
 /// In ``mr_call.flags``: the call is read or one of its kin, which answer a request for nothing at once; recv waits.
@@ -103,9 +105,9 @@ void millrace_before_fork(void);
 void millrace_after_fork(pid_t child);
 /// The process ends.
 void millrace_exit(void);
-/// An exec is about to happen, or has failed.
-void millrace_before_exec(void);
-void millrace_exec_failed(void);
+/// An exec is about to happen. Connections whose descriptors survive it leave their lanes. `borrowed`: in a vfork child,
+/// whose descriptors the table does not describe.
+void millrace_before_exec(bool borrowed);
 
 // Life of a descriptor (Entry/Descriptors.swift).
 
@@ -128,6 +130,7 @@ void millrace_duplicated(int from, int to);
 bool millrace_shutdown(int fd, int how, int *error);
 void millrace_flags_changed(int fd, bool nonblocking);
 /// An application asked for something that only the kernel can do for this socket.
+/// A connection that is on a lane leaves it first: these return when it is TCP's.
 void millrace_decline_option(int fd);
 void millrace_decline_splice(int fd);
 void millrace_decline_passed(int fd);
@@ -151,6 +154,8 @@ void millrace_call_abandoned(struct mr_call *call);
 // Options and queries (Entry/Options.swift). True: answered, result in *result (-errno on failure).
 
 bool millrace_getsockopt(int fd, int level, int name, void *value, socklen_t *length, int *result);
+/// Before the kernel sets an option that only it can honour.
+void millrace_setsockopt_before(int fd, int level, int name);
 void millrace_setsockopt_done(int fd, int level, int name, const void *value, socklen_t length);
 bool millrace_ioctl(int fd, unsigned long request, void *argument, int *result);
 

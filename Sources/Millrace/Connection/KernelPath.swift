@@ -12,7 +12,7 @@ enum KernelPath {
     let before = c.pin(kind)
     if before & (Pins.receiveGate | Pins.closing) == 0, c.isNamed(by: call.pointee.fd) {
       call.pointee.pin = Int32(kind == Pins.reader ? MR_PIN_READER.rawValue : MR_PIN_SENDER.rawValue)
-      return MR_KERNEL
+      return call.pointee.moved == 0 ? MR_KERNEL : MR_REST
     }
     c.unpin(kind)
     return nil
@@ -25,7 +25,8 @@ enum KernelPath {
     let before = c.pin(Pins.sender)
     if before & (Pins.sendGate | Pins.closing) == 0, c.isNamed(by: call.pointee.fd) {
       call.pointee.pin = Int32(MR_PIN_SENDER.rawValue)
-      return MR_KERNEL
+      if call.pointee.flags & Int32(MSG_OOB) != 0 { Options.decline(c, .urgentData) }
+      return call.pointee.moved == 0 ? MR_KERNEL : MR_REST
     }
     c.unpin(Pins.sender)
     return nil
@@ -45,7 +46,16 @@ enum KernelPath {
     }
     if bytes > 0 { Policy.note(c) }
     c.unpin(kind)
+    total(call)
     return MR_DONE
+  }
+
+  /// Adds what earlier rounds of the call have moved, on another path.
+  @inline(__always)
+  private static func total(_ call: UnsafeMutablePointer<mr_call>) {
+    guard call.pointee.moved > 0 else { return }
+    call.pointee.result = call.pointee.moved &+ max(call.pointee.result, 0)
+    call.pointee.error = 0
   }
 
   @inline(never)
@@ -68,6 +78,7 @@ enum KernelPath {
     if endOfKernel { return nil }
     guard bytes > 0, ours == 0 else {
       call.pointee.result = ours
+      total(call)
       return MR_DONE
     }
     return nil
@@ -83,6 +94,7 @@ enum KernelPath {
     let now = c.unpin(kind)
     // The last sender out lets a waiting cutover go on.
     if now & Pins.sendGate != 0 || c.pointee.wireup.wantsQuiet { Mover.advance(c) }
+    total(call)
     return MR_DONE
   }
 }

@@ -27,6 +27,16 @@ enum Leaving {
     Waiters.wake(c)
   }
 
+  /// Another process of this end has moved the connection back to TCP. What this one knew of the stream is out of date,
+  /// so it never tries again.
+  static func followSibling(_ c: ConnectionRef) {
+    openGates(c)
+    c.pointee.attempt.store(.refused, ordering: .relaxed)
+    c.pointee.reason = .sharedByFork
+    c.pointee.wireup.stage = .ended
+    Registrations.toKernel(c)
+  }
+
   private static func openGates(_ c: ConnectionRef) {
     c.pointee.receivePath.store(.kernel, ordering: .releasing)
     c.pointee.sendPath.store(.kernel, ordering: .releasing)
@@ -74,7 +84,7 @@ enum Leaving {
     guard !c.pointee.wireup.kernelEnded else { return false }
     c.pointee.wireup.kernelEnded = true
     // A peer that closes waits for a cutover to come to its end first: one that does not is dead.
-    if c.pointee.wireup.stage == .wired { inheritRing(c) }
+    if c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching { inheritRing(c) }
     return true
   }
 

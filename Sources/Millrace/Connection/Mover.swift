@@ -10,10 +10,20 @@ enum Mover {
   /// Goes on as far as possible at present.
   static func advance(_ c: ConnectionRef) {
     guard c.pointee.wireup.stage.isMoving else { return }
+    go(c) { c.pointee.wireup.stage.isMoving }
+  }
+
+  /// The kernel path of an attached connection has something: records of a peer that leaves, or the end.
+  static func kernelReady(_ c: ConnectionRef) {
+    if c.isShared, !SharedLane.mayReadRecords(c) { return }
+    go(c) { c.pointee.wireup.stage.isMoving || c.pointee.wireup.stage == .attached }
+  }
+
+  private static func go(_ c: ConnectionRef, while mayGo: () -> Bool) {
     c.lockBoth()
     var changed = false
     var rounds = 0
-    while c.pointee.wireup.stage.isMoving, rounds < 64, step(c) {
+    while mayGo(), rounds < 64, step(c) {
       changed = true
       rounds += 1
     }
@@ -247,9 +257,22 @@ enum Mover {
       queue(Record.detach(consumed: position).encoded(for: c.pointee.nonce), c)
     }
     _ = flushRecords(c)
-    if let position = effects.resendPosition { Resend.begin(c, from: position) }
+    if effects.detachPosition != nil || effects.finishes { beginToLeave(c) }
     if effects.finishes { c.pointee.wireup.stage = .leaving }
+    if let position = effects.resendPosition { Resend.begin(c, from: position) }
     if c.pointee.cutover.phase == .attached { attached(c) }
+  }
+
+  /// The lane is over for this end: nothing more is consumed, and what is sent waits behind what is re-sent.
+  private static func beginToLeave(_ c: ConnectionRef) {
+    guard c.pointee.wireup.stage == .attached else { return }
+    c.pointee.receivePath.store(.moving, ordering: .releasing)
+    c.pointee.sendPath.store(.moving, ordering: .releasing)
+    c.pointee.attempt.store(.underway, ordering: .releasing)
+    c.pointee.wireup.stage = .detaching
+    if c.pointee.reason == .none { c.pointee.reason = .peerDeclined }
+    Stats.count(.laneEnds)
+    Attaching.watchClosely(c)
   }
 
   private static func attached(_ c: ConnectionRef) {

@@ -57,12 +57,16 @@ enum Options {
     if level == SOL_SOCKET {
       switch name {
       case SO_RCVTIMEO, SO_SNDTIMEO: readTimeouts(c)
-      case SO_RCVLOWAT: decline(c, .socketOption)
       default: break
       }
-    } else if level == Int32(IPPROTO_TCP), name == TCP_ULP {
-      decline(c, .kernelTLS)
     }
+  }
+
+  /// Why a connection cannot be on a lane once this option is set; nil if it can.
+  static func objection(level: Int32, name: Int32) -> DeclineReason? {
+    if level == SOL_SOCKET, name == SO_RCVLOWAT { return .socketOption }
+    if level == Int32(IPPROTO_TCP), name == TCP_ULP { return .kernelTLS }
+    return nil
   }
 
   /// SO_RCVTIMEO and SO_SNDTIMEO as the kernel has them.

@@ -81,11 +81,10 @@ enum Receive {
     }
   }
 
-  /// Reading has gone back to the kernel in the middle of the call. What has been read so far is its result: a call that
-  /// waits for all of it is short then, as after a signal.
+  /// Reading has gone back to the kernel in the middle of the call, which goes on there with what is left. Only a call
+  /// that waits for all of it has something already.
   private static func backInKernel(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
-    if call.pointee.moved > 0 { return done(call, call.pointee.moved) }
-    return begin(call, c)
+    begin(call, c)
   }
 
   /// Copies what is there, out of the stash and the ring. Bytes, or -1 if the peer's positions are absurd.

@@ -37,9 +37,10 @@ enum Send {
   /// With the send lock held: puts in what fits, or arranges the wait. Releases the lock.
   private static func held(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     guard call.pointee.flags & Int32(MSG_OOB) == 0 else {
-      // Only TCP has urgent data; a lane that could be left would be left here.
+      // Only TCP has urgent data: the connection goes back to it.
       c.pointee.sendLock.unlock()
-      return done(call, 0, error: EOPNOTSUPP)
+      Detaching.detach(c, .urgentData)
+      return begin(call, c)
     }
     guard let wanted = Vectors.length(call) else {
       c.pointee.sendLock.unlock()
@@ -221,7 +222,6 @@ enum Send {
     }
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
       c.pointee.sendLock.unlock()
-      if call.pointee.moved > 0 { return done(call, call.pointee.moved) }
       return begin(call, c)
     }
     return held(call, c)

@@ -11,6 +11,7 @@ enum SharedLane {
     let lock = c.pointee.segment!.side(c.pointee.role).familyReceiveLock
     FamilyLock.lock(lock)
     defer { FamilyLock.unlock(lock) }
+    if hasLeft(c) { return after }
     guard c.pointee.consumer!.reload() else { return -1 }
     return after
       &+ Receive.takeRing(call, c, wanted: wanted, peek: peek, discard: discard, after: after)
@@ -20,8 +21,51 @@ enum SharedLane {
     let lock = c.pointee.segment!.side(c.pointee.role).familySendLock
     FamilyLock.lock(lock)
     defer { FamilyLock.unlock(lock) }
+    if hasLeft(c) { return 0 }
     guard c.pointee.producer!.reload() else { return -1 }
     return Send.put(call, c, wanted: wanted)
+  }
+
+  // MARK: One process of several leaves the lane for all
+
+  /// Values of ``SideControl/down``.
+  private static let leaving: UInt32 = 1
+  private static let left: UInt32 = 2
+
+  /// True if this process is the one that moves the connection back to TCP.
+  static func claimDetach(_ c: ConnectionRef) -> Bool {
+    let side = c.pointee.segment!.side(c.pointee.role)
+    FamilyLock.lock(side.familyReceiveLock)
+    defer { FamilyLock.unlock(side.familyReceiveLock) }
+    return side.down.pointee.compareExchange(expected: 0, desired: leaving, ordering: .acquiringAndReleasing).exchanged
+  }
+
+  /// The connection is TCP's: the others may go on there.
+  static func finishDetach(_ c: ConnectionRef) {
+    let side = c.pointee.segment!.side(c.pointee.role)
+    side.down.pointee.store(left, ordering: .releasing)
+    Kernel.futexWake(UnsafeMutableRawPointer(side.down))
+    side.readerArm.pointee.store(0, ordering: .sequentiallyConsistent)
+    Kernel.futexWake(UnsafeMutableRawPointer(side.readerArm))
+    side.writerArm.pointee.store(0, ordering: .sequentiallyConsistent)
+    Kernel.futexWake(UnsafeMutableRawPointer(side.writerArm))
+  }
+
+  /// Whether the records on the kernel path are this process's to read: not while another one leaves.
+  static func mayReadRecords(_ c: ConnectionRef) -> Bool {
+    guard let segment = c.pointee.segment else { return true }
+    return segment.side(c.pointee.role).down.pointee.load(ordering: .acquiring) == 0
+  }
+
+  /// Whether another process of this end has left the lane, or is about to: then this one goes on in TCP as soon as it
+  /// may, without a look at what was agreed. One direction's lock is held.
+  static func hasLeft(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.wireup.stage == .attached else { return false }
+    let down = c.pointee.segment!.side(c.pointee.role).down
+    if down.pointee.load(ordering: .acquiring) == 0 { return false }
+    Kernel.futexWait(UnsafeMutableRawPointer(down), expected: leaving, nanoseconds: 1_000_000)
+    if down.pointee.load(ordering: .acquiring) == left { Leaving.followSibling(c) }
+    return true
   }
 
   /// Takes the positions from shared memory, before a look that no call's lock protects.

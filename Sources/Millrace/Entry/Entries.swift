@@ -149,6 +149,12 @@ public func millraceGetsockopt(
   return true
 }
 
+@c(millrace_setsockopt_before)
+public func millraceSetsockoptBefore(_ fd: Int32, _ level: Int32, _ name: Int32) {
+  guard let reason = Options.objection(level: level, name: name) else { return }
+  Descriptors.decline(fd, reason)
+}
+
 @c(millrace_setsockopt_done)
 public func millraceSetsockoptDone(
   _ fd: Int32, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32
@@ -218,10 +224,7 @@ public func millraceAfterFork(_ child: Int32) { Forking.parent(child) }
 public func millraceForkedChild() { Forking.child() }
 
 @c(millrace_before_exec)
-public func millraceBeforeExec() {}
-
-@c(millrace_exec_failed)
-public func millraceExecFailed() {}
+public func millraceBeforeExec(_ borrowed: Bool) { Executing.prepare(borrowed: borrowed) }
 
 @c(millrace_exit)
 public func millraceExit() { Forking.exit() }

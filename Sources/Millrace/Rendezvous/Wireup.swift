@@ -16,15 +16,17 @@ struct Wireup {
     case wired
     /// The attempt is over; what went into the ring is on its way over TCP.
     case leaving
+    /// Leaving the lane: the own DETACH is written, the peer's is awaited.
+    case detaching
     /// On the lane.
     case attached
     /// The lane is over, or the attempt was.
     case ended
 
     /// Whether data calls and the service thread have steps of the cutover to perform.
-    var isMoving: Bool { self == .wired || self == .leaving }
+    var isMoving: Bool { self == .wired || self == .leaving || self == .detaching }
     /// Whether a deadline is watched.
-    var isTimed: Bool { self == .called || self == .calling || self == .wired || self == .leaving }
+    var isTimed: Bool { self == .called || self == .calling || isMoving }
   }
 
   var stage: Stage = .none

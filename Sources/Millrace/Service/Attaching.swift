@@ -18,6 +18,9 @@ enum Attaching {
     guard c.pointee.attempt.load(ordering: .relaxed) == .underway,
       c.pointee.pins.load(ordering: .acquiring) & Pins.closing == 0
     else { return }
+    // The child of a fork has its first page, and the connection its first row there, with its first candidate.
+    Stats.start()
+    Stats.claimRow(c)
     Stats.count(.candidates)
     c.pointee.attempts &+= 1
     if let reason = Policy.objection(c) { return refuse(c, reason) }
@@ -185,10 +188,19 @@ enum Attaching {
     if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
   }
 
-  /// On the lane the bell is for the application's waits; the service hears only its end, and the kernel's errors.
+  /// On the lane the bell is for the application's waits; the service hears only its end, and what the kernel path says:
+  /// a peer's records, errors.
   private static func watchHangUpOnly(_ c: ConnectionRef) {
     Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
-    Service.watch(c, c.pointee.fd, .kernel, EPOLLET.rawValue)
+    Service.watch(c, c.pointee.fd, .kernel, EPOLLIN.rawValue | EPOLLET.rawValue)
+  }
+
+  /// While the stream moves, every change on the kernel path matters.
+  static func watchClosely(_ c: ConnectionRef) {
+    let edges = EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
+    Service.watch(c, c.pointee.fd, .kernel, edges)
+    timed = max(timed, 1)
+    Service.prod()
   }
 
   private static func enter(_ c: ConnectionRef, _ stage: Wireup.Stage, for time: UInt64) {

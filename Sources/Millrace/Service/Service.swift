@@ -119,7 +119,7 @@ enum Service {
     if events & EPOLLERR.rawValue != 0, c.pointee.wireup.stage == .attached {
       return Leaving.peerLeft(c, byReset: true)
     }
-    Mover.advance(c)
+    if c.pointee.wireup.stage == .attached { Mover.kernelReady(c) } else { Mover.advance(c) }
   }
 
   private static func drainWakeup() {
@@ -152,6 +152,11 @@ enum Service {
 
   static func unwatch(_ fd: Int32) {
     if fd >= 0, epoll >= 0 { Kernel.epollControl(epoll, EPOLL_CTL_DEL, fd) }
+  }
+
+  /// Wakes the service thread so that it looks at its deadlines, if it runs.
+  static func prod() {
+    if state.load(ordering: .acquiring) == 2 { Kernel.signal(wakeup) }
   }
 
   /// An attempt has ended on the kernel path; see ``Attaching``.
