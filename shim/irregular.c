@@ -209,67 +209,11 @@ PUBLIC ssize_t sendfile(int out, int in, off_t *offset, size_t bytes) {
 
 PUBLIC ssize_t sendfile64(int out, int in, off64_t *offset, size_t bytes) { return sendfile(out, in, offset, bytes); }
 
-/// Moves bytes between a lane and a pipe by way of memory: what splice would do if the lane were a kernel socket.
-static ssize_t splice_from_lane(int in, int out, size_t bytes, unsigned flags) {
-    char piece[16384];
-    struct pollfd room = {.fd = out, .events = POLLOUT};
-    int limit = (flags & SPLICE_F_NONBLOCK) != 0 ? 0 : -1;
-    if (real.poll(&room, 1, limit) == 0) return errno = EAGAIN, -1;
-    int free_bytes = real.fcntl(out, F_GETPIPE_SZ), queued = 0;
-    if (free_bytes < 0) return errno = EINVAL, -1;
-    real.ioctl(out, FIONREAD, &queued);
-    size_t want = bytes < sizeof piece ? bytes : sizeof piece;
-    // A pipe holds whole pages; one page less is certain to fit.
-    size_t fits = free_bytes - queued > 4096 ? (size_t)(free_bytes - queued - 4096) : 1;
-    if (want > fits) want = fits;
-    ssize_t got = recv(in, piece, want, (flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0);
-    for (ssize_t done = 0; done < got;) {
-        ssize_t r = real.write(out, piece + done, (size_t)(got - done));
-        if (r > 0)
-            done += r;
-        else if (errno == EAGAIN)
-            real.poll(&room, 1, -1);
-        else if (errno != EINTR)
-            return -1;
-    }
-    return got;
-}
-
-static ssize_t splice_to_lane(int in, int out, size_t bytes, unsigned flags) {
-    char piece[16384];
-    struct pollfd room = {.fd = out, .events = POLLOUT};
-    bool nonblocking = (flags & SPLICE_F_NONBLOCK) != 0 || (real.fcntl(out, F_GETFL) & O_NONBLOCK) != 0;
-    int r = poll(&room, 1, nonblocking ? 0 : -1);
-    if (r < 0) return -1;
-    if (r == 0) return errno = EAGAIN, -1;
-    if ((flags & SPLICE_F_NONBLOCK) != 0) {
-        struct pollfd data = {.fd = in, .events = POLLIN};
-        if (real.poll(&data, 1, 0) == 0) return errno = EAGAIN, -1;
-    }
-    // A writable lane has room for more than a piece: at least a third of a ring of 64 KiB or more.
-    ssize_t got = real.read(in, piece, bytes < sizeof piece ? bytes : sizeof piece);
-    for (ssize_t done = 0; done < got;) {
-        ssize_t sent = send(out, piece + done, (size_t)(got - done), (flags & SPLICE_F_MORE) != 0 ? MSG_MORE : 0);
-        if (sent > 0)
-            done += sent;
-        else if (errno == EAGAIN)
-            poll(&room, 1, -1);
-        else if (errno != EINTR)
-            return -1;
-    }
-    return got;
-}
-
 PUBLIC ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t bytes, unsigned flags) {
     ENTER();
-    if (shim_connection(in) != NULL && in_offset == NULL) {
-        if (millrace_on_lane(in)) return splice_from_lane(in, out, bytes, flags);
-        millrace_decline_splice(in);
-    }
-    if (shim_connection(out) != NULL && out_offset == NULL) {
-        if (millrace_on_lane(out)) return splice_to_lane(in, out, bytes, flags);
-        millrace_decline_splice(out);
-    }
+    // Pages move between kernel objects: the connection has to be one, before and for as long as it is spliced.
+    if (shim_connection(in) != NULL) millrace_decline_splice(in);
+    if (shim_connection(out) != NULL) millrace_decline_splice(out);
     return real.splice(in, in_offset, out, out_offset, bytes, flags);
 }
 

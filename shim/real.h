@@ -84,6 +84,8 @@ static inline void *shim_connection(int fd) {
 /// Converses with Swift until the call is done; `REAL` is evaluated whenever the kernel is to be asked.
 #define CONVERSE(call, entry, REAL)                                   \
     do {                                                              \
+        /* Data that is there must not hide that the thread is to be cancelled. */ \
+        pthread_testcancel();                                         \
         enum mr_step step = entry(&(call));                           \
         while (step != MR_DONE) {                                     \
             pthread_cleanup_push(shim_cancelled, &(call));            \

@@ -185,7 +185,7 @@ PUBLIC int epoll_create(int size) {
 PUBLIC int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event) {
     ENTER();
     int result;
-    if (op == EPOLL_CTL_ADD && mr_entry_kind(fd) == MR_EPOLL) millrace_epoll_nested(fd);
+    if (op == EPOLL_CTL_ADD && mr_entry_kind(fd) == MR_EPOLL) millrace_epoll_inside(epfd, fd);
     if (UNLIKELY(shim_connection(fd) != NULL || mr_entry_kind(epfd) == MR_EPOLL) &&
         millrace_epoll_ctl(epfd, op, fd, event, &result))
         return result == 0 ? 0 : (errno = -result, -1);

@@ -62,7 +62,7 @@ enum mr_step {
 #define MR_AS_FILE 0x10000000
 
 /// Which pin on its connection a call holds while it is in C; see Connection.pins.
-enum mr_pin { MR_PIN_NONE = 0, MR_PIN_READER = 1, MR_PIN_SENDER = 2, MR_PIN_SLEEPER = 3 };
+enum mr_pin { MR_PIN_NONE = 0, MR_PIN_READER = 1, MR_PIN_SENDER = 2, MR_PIN_SLEEPER = 3, MR_PIN_GREEDY = 4 };
 
 /// One data call of an application on one descriptor, on its stack.
 struct mr_call {
@@ -119,6 +119,8 @@ void millrace_accepted(int fd, int listener, int flags);
 void millrace_epoll_created(int fd);
 /// Somebody waits for the set itself to become readable: poll, select, or a set around it.
 void millrace_epoll_nested(int fd);
+/// The set `inner` is registered in the set `outer`.
+void millrace_epoll_inside(int outer, int inner);
 /// connect(2) to AF_UNSPEC is about to dissolve the connection.
 void millrace_disconnecting(int fd);
 /// libc's own stdio reaches the descriptor from now on, past our entries.

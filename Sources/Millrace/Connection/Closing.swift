@@ -37,11 +37,28 @@ enum Closing {
   }
 
   private static func last(_ c: ConnectionRef, fd: Int32) {
+    if c.pointee.attempt.load(ordering: .acquiring) == .attached,
+      Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 0, put(off: c, fd: fd) {
+      return
+    }
     if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd) }
     if c.pointee.registrations != nil { Registrations.removeAll(c) }
     // Whoever is inside, or comes now, sees this and leaves; the last to leave finishes.
     let now = c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent).newValue
     if !Pins.isUsed(now) { finish(c) } else { Waiters.wake(c) }
+  }
+
+  /// A call still sleeps on the lane. In the kernel it would keep the socket alive until it returns, and so it does here:
+  /// the connection is closed when the last one leaves.
+  private static func put(off c: ConnectionRef, fd: Int32) -> Bool {
+    let copy = Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_DUPFD_CLOEXEC), 0)
+    guard copy >= 0, let hidden = Table.hide(Int32(truncatingIfNeeded: copy)) else { return false }
+    if c.pointee.registrations != nil { Registrations.removeAll(c) }
+    c.pointee.fd = hidden
+    c.pointee.isDeferred = true
+    let now = c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent).newValue
+    if !Pins.isUsed(now) { finish(c) }
+    return true
   }
 
   private static func leaveLane(_ c: ConnectionRef, fd: Int32) {
@@ -131,8 +148,15 @@ enum Closing {
   /// Nobody uses the record any more: gives back what it holds, and the record.
   static func finish(_ c: ConnectionRef) {
     // Two may see the last pin go; one of them finishes.
-    let before = c.pointee.pins.exchange(Pins.closing | Pins.sleeper, ordering: .acquiringAndReleasing)
-    guard before == Pins.closing | (before & (Pins.sendGate | Pins.receiveGate)) else { return }
+    let gates = c.pointee.pins.load(ordering: .acquiring) & (Pins.sendGate | Pins.receiveGate)
+    let (mine, _) = c.pointee.pins.compareExchange(
+      expected: Pins.closing | gates, desired: Pins.closing | Pins.finished | Pins.sleeper,
+      ordering: .acquiringAndReleasing)
+    guard mine else { return }
+    if c.pointee.isDeferred {
+      leaveLane(c, fd: c.pointee.fd)
+      Table.closeHidden(c.pointee.fd)
+    }
     c.pointee.segment?.unmap()
     c.pointee.segment = nil
     c.pointee.stash.release()

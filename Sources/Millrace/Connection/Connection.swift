@@ -43,6 +43,8 @@ struct Connection: ~Copyable {
   var hasRole = false
   /// The cause for which there is no lane, if any.
   var reason: DeclineReason = .none
+  /// A cause that has come up since the attempt began, as a ``DeclineReason``: no lane any more.
+  let forbidden = Atomic<UInt8>(0)
   /// Attempts made so far.
   var attempts: UInt8 = 0
   let attempt = Atomic<Attempt>(.none)
@@ -59,6 +61,8 @@ struct Connection: ~Copyable {
 
   /// Descriptors of this process that name the connection, and one of them.
   var descriptors: Int32 = 0
+  /// ``fd`` is hidden: the application has closed its last one while a call of it still sleeps.
+  var isDeferred = false
   var fd: Int32 = -1
   /// Place in the pool.
   var index: Int32 = 0
@@ -128,18 +132,24 @@ enum Pins {
   static let sender: UInt64 = 1 << 12
   static let sleeper: UInt64 = 1 << 24
   static let poller: UInt64 = 1 << 36
+  /// A reader that a mark would not wake, because it waits for more or shows nothing of what it reads.
+  static let greedy: UInt64 = 1 << 48
   /// Calls to receive no longer go to the kernel.
   static let receiveGate: UInt64 = 1 << 60
   /// Calls to send no longer go to the kernel.
   static let sendGate: UInt64 = 1 << 61
   /// The last descriptor is closed; whoever leaves last recycles the record.
   static let closing: UInt64 = 1 << 62
+  /// The record has been given back.
+  static let finished: UInt64 = 1 << 63
 
   private static let mask: UInt64 = 0xfff
 
   static func readers(_ pins: UInt64) -> UInt64 { pins & mask }
+  static func sleepers(_ pins: UInt64) -> UInt64 { (pins >> 24) & mask }
   static func senders(_ pins: UInt64) -> UInt64 { (pins >> 12) & mask }
   static func pollers(_ pins: UInt64) -> UInt64 { (pins >> 36) & mask }
+  static func greedy(_ pins: UInt64) -> UInt64 { (pins >> 48) & mask }
   /// Whether nobody is inside but one sleeper: the service thread, when it asks.
   static func isOnlySleeper(_ pins: UInt64) -> Bool { pins << 4 == sleeper << 4 }
   /// Whether any call is inside, of whatever kind.

@@ -7,11 +7,10 @@ enum KernelPath {
   /// Enters a call that reads. `.kernel` to go on in libc, or nil when the path is not the kernel's any more.
   @inline(__always)
   static func enterReceive(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
-    // A greedy call would not be woken by a mark; it counts as one that keeps the stream from moving.
-    let kind = call.pointee.greedy || call.pointee.flags & greedyFlags != 0 ? Pins.sender : Pins.reader
+    let kind = call.pointee.greedy || call.pointee.flags & greedyFlags != 0 ? Pins.greedy : Pins.reader
     let before = c.pin(kind)
     if before & (Pins.receiveGate | Pins.closing) == 0, c.isNamed(by: call.pointee.fd) {
-      call.pointee.pin = Int32(kind == Pins.reader ? MR_PIN_READER.rawValue : MR_PIN_SENDER.rawValue)
+      call.pointee.pin = Int32(kind == Pins.reader ? MR_PIN_READER.rawValue : MR_PIN_GREEDY.rawValue)
       return call.pointee.moved == 0 ? MR_KERNEL : MR_REST
     }
     c.unpin(kind)
@@ -35,7 +34,7 @@ enum KernelPath {
   /// The real call has returned. Keeps the books, takes a mark out of what was read, and leaves. `.done`, or nil when
   /// the call has to go on elsewhere because nothing of what came was the application's.
   static func receiveReturned(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
-    let kind = call.pointee.pin == Int32(MR_PIN_READER.rawValue) ? Pins.reader : Pins.sender
+    let kind = call.pointee.pin == Int32(MR_PIN_READER.rawValue) ? Pins.reader : Pins.greedy
     call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
     let bytes = call.pointee.result
     let peeked = call.pointee.flags & Int32(MSG_PEEK) != 0

@@ -56,6 +56,9 @@ enum Mover {
 
   /// Whether the application's calls are out of the way and the books agree with the kernel. Closes the gates.
   private static func isQuiet(_ c: ConnectionRef) -> Bool {
+    if let reason = DeclineReason(rawValue: c.pointee.forbidden.load(ordering: .sequentiallyConsistent)), reason != .none {
+      return Leaving.cancel(c, reason) && false
+    }
     c.pointee.wireup.wantsQuiet = true
     let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
@@ -63,7 +66,7 @@ enum Mover {
       c.pointee.receivePath.store(.moving, ordering: .releasing)
       Registrations.toLane(c)
     }
-    guard Pins.senders(pins) == 0, Pins.readers(pins) <= 1 else { return false }
+    guard Pins.senders(pins) == 0, Pins.greedy(pins) == 0, Pins.readers(pins) <= 1 else { return false }
     guard Kernel.pollNow(c.pointee.fd, Int16(POLLOUT)) & Int16(POLLOUT) != 0 else { return false }
     return Audit.agrees(c)
   }
@@ -148,7 +151,7 @@ enum Mover {
   /// machine. Nobody reads while a call of the application's is still inside the kernel: it reads first.
   private static func readKernel(_ c: ConnectionRef) -> Bool {
     let pins = c.pointee.pins.load(ordering: .sequentiallyConsistent)
-    guard Pins.readers(pins) == 0, Pins.pollers(pins) == 0 else { return false }
+    guard Pins.readers(pins) == 0, Pins.pollers(pins) == 0, Pins.greedy(pins) == 0 else { return false }
     // An error is the application's to see; reading would take it away.
     let events = Kernel.pollNow(c.pointee.fd, Int16(POLLIN))
     guard events & Int16(POLLIN) != 0, events & Int16(POLLERR) == 0 else {

@@ -89,6 +89,7 @@ enum Options {
 
   /// Keeps a connection that is not on a lane from ever getting one.
   static func decline(_ c: ConnectionRef, _ reason: DeclineReason) {
+    c.pointee.forbidden.store(reason.rawValue, ordering: .sequentiallyConsistent)
     let (kept, now) = c.pointee.attempt.compareExchange(
       expected: .none, desired: .refused, ordering: .acquiringAndReleasing)
     guard kept || now == .refused else { return }

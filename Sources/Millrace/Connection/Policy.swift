@@ -66,6 +66,8 @@ enum Policy {
   /// What stands against a lane for this connection, looked up once per attempt by the service thread.
   static func objection(_ c: ConnectionRef) -> DeclineReason? {
     if Configuration.usesRing { return .ioUring }
+    let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
+    if forbidden != 0 { return DeclineReason(rawValue: forbidden) }
     guard addresses(c) else { return .notConnected }
     if !Configuration.allows(c) { return .ruleDenied }
     let fd = c.pointee.fd

@@ -26,7 +26,7 @@ enum Receive {
 
   static func resume(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     switch UInt32(call.pointee.pin) {
-    case MR_PIN_READER.rawValue, MR_PIN_SENDER.rawValue:
+    case MR_PIN_READER.rawValue, MR_PIN_GREEDY.rawValue:
       if let step = KernelPath.receiveReturned(call, c) { return step }
       call.pointee.error = 0
       return begin(call, c)

@@ -15,6 +15,8 @@ enum Descriptors {
 
   static func decline(_ fd: Int32, _ reason: DeclineReason) {
     guard let c = Table.connection(fd) else { return }
+    // First forbid, so that no attempt gets through behind the look that follows.
+    Options.decline(c, reason)
     if c.pointee.attempt.load(ordering: .acquiring) == .underway { Closing.settle(c) }
     Detaching.detach(c, reason)
     Options.decline(c, reason)

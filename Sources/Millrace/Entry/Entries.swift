@@ -32,6 +32,7 @@ public func millraceCallAbandoned(_ call: UnsafeMutablePointer<mr_call>) {
   switch UInt32(call.pointee.pin) {
   case MR_PIN_READER.rawValue: c.unpin(Pins.reader)
   case MR_PIN_SENDER.rawValue: c.unpin(Pins.sender)
+  case MR_PIN_GREEDY.rawValue: c.unpin(Pins.greedy)
   case MR_PIN_SLEEPER.rawValue: c.unpin(Pins.sleeper)
   default: break
   }
@@ -116,6 +117,12 @@ public func millraceEpollCreated(_ fd: Int32) {
 public func millraceEpollNested(_ fd: Int32) {
   guard let entry = mr_entry(fd), entry.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) else { return }
   Registrations.nest(entry.assumingMemoryBound(to: EpollSet.self))
+}
+
+@c(millrace_epoll_inside)
+public func millraceEpollInside(_ outer: Int32, _ inner: Int32) {
+  guard let set = Registrations.knownSet(inner) else { return }
+  if let around = Registrations.knownSet(outer) { Registrations.nest(set, in: around) } else { Registrations.nest(set) }
 }
 
 @c(millrace_disconnecting)

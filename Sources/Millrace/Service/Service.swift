@@ -99,7 +99,7 @@ enum Service {
     let data = event.data.u64
     guard let subject = Subject(rawValue: data & 3), subject != .wakeup else { return drainWakeup() }
     let index = Int32(truncatingIfNeeded: data >> 32)
-    guard let c = Pool.record(index), c.pin(Pins.sleeper) & Pins.closing == 0,
+    guard let c = Pool.record(index), c.pin(Pins.sleeper) & Pins.finished == 0,
       c.pointee.kind == UInt8(MR_CONNECTION.rawValue),
       UInt64(c.pointee.wireup.serial & 0xfff_ffff) == (data >> 2) & 0xfff_ffff
     else {

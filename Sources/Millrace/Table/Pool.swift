@@ -57,8 +57,9 @@ enum Pool {
     to.copyMemory(from: from, byteCount: kept / 2)
     (to + kept).copyMemory(from: from + kept, byteCount: MemoryLayout<Connection>.size - kept)
     let pins = record.pointee.pins.load(ordering: .relaxed)
-    if pins & Pins.closing != 0 {
-      record.pointee.pins.wrappingSubtract(Pins.closing | Pins.sleeper, ordering: .sequentiallyConsistent)
+    if pins & Pins.finished != 0 {
+      record.pointee.pins.wrappingSubtract(
+        Pins.finished | Pins.closing | Pins.sleeper, ordering: .sequentiallyConsistent)
     }
   }
 

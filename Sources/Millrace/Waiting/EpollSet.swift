@@ -20,6 +20,10 @@ struct EpollSet: ~Copyable {
   var lanes = 0
   /// Somebody waits for the set itself: what its lanes have must show in the kernel.
   var isNested = false
+  /// Sets of this process that are registered in this one, as far as they fit.
+  var inner: (EpollSetRef?, EpollSetRef?, EpollSetRef?, EpollSetRef?) = (nil, nil, nil, nil)
+  /// The nudge is readable because something is ready.
+  var isShown = false
   var hotHead: RegistrationRef?
   /// Set once the kernel may report tokens of ours.
   var hasTokens = false

@@ -16,6 +16,7 @@ enum EpollWait {
     set.pointee.waiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
     Stats.count(.epollWaits)
     wait.pointee.found = 0
+    Registrations.exposeInner(set)
     return goOn(wait, set, maySpin: true)
   }
 
@@ -48,7 +49,7 @@ enum EpollWait {
       let mask = registration.report()
       if mask == 0 {
         registration.pointee.quiet &+= 1
-        if registration.pointee.quiet > quietWaits, registration.arm() { registration.cool(to: .cold) }
+        if registration.pointee.quiet > quietWaits, !set.pointee.isNested, registration.arm() { registration.cool(to: .cold) }
         continue
       }
       registration.pointee.quiet = 0
@@ -115,10 +116,8 @@ enum EpollWait {
 
   private static func rang(_ token: UInt64, _ set: EpollSetRef) {
     if token == Registrations.nudgeToken {
-      var value: UInt64 = 0
-      _ = withUnsafeMutablePointer(to: &value) {
-        Kernel.call(Int(SYS_read), Int(set.pointee.nudge), Int(bitPattern: $0), 8)
-      }
+      // In a nested set it shows whether anything is ready, and is put right when the lanes have been looked at.
+      if !set.pointee.isNested { Registrations.drainNudge(set) }
       return
     }
     set.pointee.lock.lock()
@@ -201,7 +200,7 @@ enum EpollWait {
     var at = set.pointee.hotHead
     while let registration = at {
       at = registration.pointee.nextHot
-      if registration.arm() { registration.cool(to: .cold) }
+      if registration.arm(), !set.pointee.isNested { registration.cool(to: .cold) }
     }
     set.pointee.lock.unlock()
   }

@@ -243,6 +243,7 @@ enum Registrations {
 
   private static func nudge(_ set: EpollSetRef) {
     // Partner: the sleeper counts itself before its last look (EpollWait.sleep).
+    if set.pointee.isNested { set.pointee.isShown = true }
     if set.pointee.isNested || set.pointee.sleepers.load(ordering: .sequentiallyConsistent) > 0 {
       Kernel.signal(set.pointee.nudge)
     }
@@ -254,9 +255,23 @@ enum Registrations {
   /// ready shows in the nudge.
   static func nest(_ set: EpollSetRef) {
     set.pointee.lock.lock()
+    if !set.pointee.isNested { heatAll(of: set) }
     set.pointee.isNested = true
     expose(set)
     set.pointee.lock.unlock()
+  }
+
+  /// A nested set keeps all its lanes hot. Locks: the set's; the pool only grows.
+  private static func heatAll(of set: EpollSetRef) {
+    guard let memory, set.pointee.lanes > 0 else { return }
+    var index = 0
+    while index < Int(used) {
+      let registration = memory + index
+      if registration.pointee.fd >= 0, registration.pointee.set == set, registration.pointee.place == .cold {
+        registration.heat()
+      }
+      index += 1
+    }
   }
 
   /// The set's lock is held.
@@ -265,9 +280,42 @@ enum Registrations {
     var isReady = false
     while let registration = at {
       at = registration.pointee.nextHot
-      if registration.arm() { registration.cool(to: .cold) } else { isReady = true }
+      // A bell that rang for what has been read meanwhile must not go on showing it.
+      Bell.drain(registration.pointee.connection.pointee.bell)
+      if !registration.arm() { isReady = true }
     }
-    if isReady { Kernel.signal(set.pointee.nudge) }
+    if isReady == set.pointee.isShown { return }
+    set.pointee.isShown = isReady
+    if isReady { Kernel.signal(set.pointee.nudge) } else { drainNudge(set) }
+  }
+
+  static func drainNudge(_ set: EpollSetRef) {
+    var value: UInt64 = 0
+    _ = withUnsafeMutablePointer(to: &value) {
+      Kernel.call(Int(SYS_read), Int(set.pointee.nudge), Int(bitPattern: $0), 8)
+    }
+  }
+
+  /// `inner` is registered in `outer`: a wait on the outer one brings the inner one up to date first.
+  static func nest(_ inner: EpollSetRef, in outer: EpollSetRef) {
+    lock.lock()
+    switch outer.pointee.inner {
+    case (nil, _, _, _): outer.pointee.inner.0 = inner
+    case (_, nil, _, _): outer.pointee.inner.1 = inner
+    case (_, _, nil, _): outer.pointee.inner.2 = inner
+    default: outer.pointee.inner.3 = inner
+    }
+    lock.unlock()
+    nest(inner)
+  }
+
+  @inline(__always)
+  static func exposeInner(_ outer: EpollSetRef) {
+    guard outer.pointee.inner.0 != nil else { return }
+    if let set = outer.pointee.inner.0 { nest(set) }
+    if let set = outer.pointee.inner.1 { nest(set) }
+    if let set = outer.pointee.inner.2 { nest(set) }
+    if let set = outer.pointee.inner.3 { nest(set) }
   }
 
   private static func forEach(_ c: ConnectionRef, _ body: (RegistrationRef) -> Void) {
@@ -316,7 +364,7 @@ enum Registrations {
     return registration
   }
 
-  private static func knownSet(_ epfd: Int32) -> EpollSetRef? {
+  static func knownSet(_ epfd: Int32) -> EpollSetRef? {
     guard let entry = mr_entry(epfd), entry.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) else { return nil }
     return entry.assumingMemoryBound(to: EpollSet.self)
   }
