@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 
-from measuring import MILLRACE, Context, compile_programs
+from measuring import MILLRACE, PLAIN, Context, compile_programs
 from report import number, table, write_chart, write_json
 from session import BUILD, LIBRARY, Failure
 from targets import rows
@@ -47,8 +47,8 @@ def run(workload, context, rounds, label):
                 continue
             samples[variant].append(measurement.value)
             shown.append(f"{variant} {number(measurement.value)}")
-            if measurement.lanes == 0 and variant not in ("plain",):
-                complaints.append(f"{workload.key}, {variant}: no lane attached")
+            if variant != PLAIN and measurement.lanes is not None and measurement.lanes < measurement.wanted:
+                complaints.append(f"{workload.key}, {variant}: {measurement.lanes} lanes of {measurement.wanted}")
         print(f"{label} {workload.title}, round {turn + 1}/{rounds}: {', '.join(shown)} {workload.unit}", flush=True)
     return {variant: values for variant, values in samples.items() if values}, complaints
 

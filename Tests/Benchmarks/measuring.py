@@ -19,8 +19,9 @@ RAW, PLAIN, MILLRACE, UNIX = "raw", "plain", "millrace", "unix"
 @dataclasses.dataclass
 class Measurement:
     value: float
-    # Lanes that took part; None where there should be none.
+    # Lanes that took part, and how many there should have been; None where there should be none.
     lanes: typing.Optional[int] = None
+    wanted: int = 1
 
 
 @dataclasses.dataclass
@@ -103,6 +104,11 @@ class Dialogue:
         """Opens the connections and lets them earn their lanes; returns how many have one."""
         self.say("attach")
         return int(self.expect("attached"))
+
+    def exchange_on_all(self, count):
+        """On every connection that is on a lane; returns how many these are."""
+        self.say(f"all {count}")
+        return int(self.expect(""))
 
     def rate(self, seconds):
         self.say(f"go {seconds}")

@@ -83,6 +83,7 @@ TARGETS = {
     "exec": (at_most_more(0.2),),
     "idle-cpu": (at_most(1.0),),
     "memory": (grown_at_most(32),),
+    "memory-used": (grown_at_most(32),),
 }
 
 

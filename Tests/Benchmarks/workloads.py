@@ -126,34 +126,42 @@ def spawn(context, variant):
 
 
 def many_lanes(variant, idle, look):
-    """Runs many_lanes with so many idle connections and returns what `look(server, client, lanes)` returns."""
+    """Runs many_lanes with so many idle connections and returns what `look(context, server, client, lanes)` returns."""
     def measure(context, label):
         with context.session(variant or label) as session:
             port = free_port()
             server = start_micro(session, "many_lanes", port)
             with Dialogue(session, port, idle(label)) as client:
-                return look(context, server, client)
+                before = resident(server, client)
+                lanes = client.attach()
+                value = look(context, server, client, before)
+                return Measurement(value, lanes, wanted=idle(label) + 1)
     return measure
 
 
-def busy_rate(context, _, client):
-    lanes = client.attach()
-    return Measurement(client.rate(context.seconds(1)), lanes)
+def resident(server, client):
+    return resident_kib(server.pid) + resident_kib(client.child.pid)
 
 
-def idle_percent(context, server, client):
-    lanes = client.attach()
+def busy_rate(context, server, client, before):
+    return client.rate(context.seconds(1))
+
+
+def idle_percent(context, server, client, before):
     pids, seconds = (server.pid, client.child.pid), context.seconds(5)
-    before = sum(map(processor_seconds, pids))
+    start = sum(map(processor_seconds, pids))
     time.sleep(seconds)  # This is the measurement: how much an idle pair of processes uses in that time.
-    return Measurement((sum(map(processor_seconds, pids)) - before) / seconds * 100, lanes)
+    return (sum(map(processor_seconds, pids)) - start) / seconds * 100
 
 
-def memory_each(_, server, client):
-    pids = (server.pid, client.child.pid)
-    before = sum(map(resident_kib, pids))
-    lanes = client.attach()
-    return Measurement((sum(map(resident_kib, pids)) - before) / (IDLE + 1), lanes)
+def memory_each(context, server, client, before):
+    return (resident(server, client) - before) / (IDLE + 1)
+
+
+def memory_each_after_traffic(context, server, client, before):
+    """More than fits into a ring at once has gone over every lane, both ways."""
+    client.exchange_on_all(5000)
+    return memory_each(context, server, client, before)
 
 
 BOTH_WITH_UNIX = (PLAIN, MILLRACE, UNIX)
@@ -180,4 +188,6 @@ WORKLOADS = [
              many_lanes(None, lambda label: IDLE_FOR_CPU - 1, idle_percent), lower_is_better=True),
     Workload("memory", "Memory of an idle connection, both ends", "KiB",
              many_lanes(None, lambda label: IDLE, memory_each), lower_is_better=True),
+    Workload("memory-used", "The same after 320 KB of traffic each", "KiB",
+             many_lanes(None, lambda label: IDLE, memory_each_after_traffic), lower_is_better=True),
 ]

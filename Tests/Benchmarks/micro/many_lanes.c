@@ -2,8 +2,8 @@
    messages on each until all are on lanes (as far as there are any), and then talks on one of them only.
    It says what it has done on its standard output and waits for a line on its standard input between the steps, so that
    the harness can look at both processes in between: "started", "attached LANES", then for each line "go SECONDS" the
-   round trips per second, until the input ends.
-   Usage: many_lanes serve NUMBER | many_lanes ask NUMBER IDLE */
+   round trips per second on the busy connection, and for "all COUNT" the number of lanes on which it made so many
+   exchanges each, until the input ends. Usage: many_lanes serve NUMBER | many_lanes ask NUMBER IDLE */
 #define _GNU_SOURCE
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -68,9 +68,11 @@ static int attach_all(int set, const int *fds, int count) {
   socklen_t length = sizeof path;
   int library = getsockopt(fds[0], SOL_MILLRACE, MILLRACE_PATH, &path, &length) == 0;
   for (unsigned round = 0; lanes < count && now() < limit; round++) {
-    for (int i = 0; i < count; i++) exchange(set, fds[i], round);
     lanes = 0;
-    for (int i = 0; i < count; i++) lanes += on_lane(fds[i]);
+    for (int i = 0; i < count; i++) {
+      if (!on_lane(fds[i])) exchange(set, fds[i], round);
+      lanes += on_lane(fds[i]);
+    }
     if (!library && round == EXCHANGES) break; /* On the bare kernel no lane ever comes. */
   }
   return lanes;
@@ -98,6 +100,17 @@ int main(int count, char **arguments) {
   printf("attached %d\n", attach_all(set, fds, connections));
   fflush(stdout);
   while (fgets(line, sizeof line, stdin)) {
+    if (strncmp(line, "all ", 4) == 0) {
+      int times = atoi(line + 4), lanes = 0;
+      for (int i = 0; i < connections; i++) {
+        if (!on_lane(fds[i])) continue;
+        lanes++;
+        for (int round = 0; round < times; round++) exchange(set, fds[i], (unsigned)round);
+      }
+      printf("%d\n", lanes);
+      fflush(stdout);
+      continue;
+    }
     double seconds = atof(line + 3), start = now(), end = start;
     unsigned rounds = 0;
     while (end - start < seconds) {
