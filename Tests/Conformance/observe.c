@@ -222,6 +222,12 @@ uint64_t read_until_empty(int fd, uint64_t seed, uint64_t at) {
   }
 }
 
+size_t fits_unread(size_t count) {
+  const char *ring = getenv("MILLRACE_RING");
+  size_t room = ring ? strtoul(ring, NULL, 10) << (strchr(ring, 'K') ? 10 : strchr(ring, 'M') ? 20 : 0) : count;
+  return count < room * 3 / 4 ? count : room * 3 / 4;
+}
+
 void set_nonblocking(int fd, bool on) {
   int flags = fcntl(fd, F_GETFL);
   if (fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK)) give_up("F_SETFL failed");

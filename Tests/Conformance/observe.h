@@ -143,6 +143,8 @@ bool read_all(int fd, void *bytes, size_t length);
 uint64_t write_until_full(int fd, uint64_t seed, uint64_t at);
 // Reads until EAGAIN and checks; returns the count, and says so when bytes are wrong.
 uint64_t read_until_empty(int fd, uint64_t seed, uint64_t at);
+// How many bytes a scenario may write while nobody reads: `count`, or less when the ring was made very small.
+size_t fits_unread(size_t count);
 void set_nonblocking(int fd, bool on);
 void set_timeout(int fd, int option, long milliseconds);
 

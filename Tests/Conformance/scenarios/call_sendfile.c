@@ -15,13 +15,13 @@ static void body(int a, int b) {
   fill(content, size, 7, 0);
   if (write(in, content, size) != size) give_up("cannot write the file");
   off_t offset = 1000;
-  OBS("sendfile from 1000", sendfile(a, in, &offset, 5000));
+  OBS("sendfile from 1000", sendfile(a, in, &offset, 3000));
   say("offset %ld, file position %ld", (long)offset, (long)lseek(in, 0, SEEK_CUR));
-  drain(b, 1000, 5000);
+  drain(b, 1000, 3000);
   lseek(in, 50, SEEK_SET);
-  OBS("sendfile from the position", sendfile(a, in, NULL, 4000));
+  OBS("sendfile from the position", sendfile(a, in, NULL, 2500));
   say("file position %ld", (long)lseek(in, 0, SEEK_CUR));
-  drain(b, 50, 4000);
+  drain(b, 50, 2500);
   off64_t wide = size - 10;
   OBS("sendfile64 beyond the end", sendfile64(a, in, &wide, 5000));
   say("offset %ld", (long)wide);

@@ -11,7 +11,7 @@ static void *client(void *argument) {
   static _Thread_local char chunk[30000], back[30000];
   int fd = connect_to(PAIR_V4, &address, length);
   while (at < size) {
-    size_t piece = 1 + next_random(&random) % (seed & 1 ? 200 : sizeof chunk);
+    size_t piece = 1 + next_random(&random) % (seed & 1 ? 200 : fits_unread(sizeof chunk));
     if (piece > size - at) piece = size - at;
     fill(chunk, piece, seed, at);
     if (!write_all(fd, chunk, piece) || !read_all(fd, back, piece) || memcmp(chunk, back, piece)) {
