@@ -30,6 +30,8 @@ MODES = {
     "race": {"MILLRACE_ATTACH": "0"},
     # Preloaded with nothing set: connections earn their lanes as they do for everybody.
     "default": {},
+    # Preloaded and told to keep out.
+    "off": {"MILLRACE": "off"},
     # As "lane", with the smallest ring: everything of any size wraps, fills and waits.
     "small": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_RING": "4K"},
     # As "lane", and no end ever spins: every wait goes through arming and the bell.
