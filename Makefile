@@ -30,8 +30,6 @@ PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS)
 SWIFT_SOURCES = Package.swift Sources Tests
 C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-# The harnesses compile small C programs: with gcc, so that they do not depend on the Swift toolchain's clang.
-export CC := gcc
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
