@@ -20,9 +20,13 @@ def iperf3(session):
     expect_lanes(session, server, at_least=6)
 
 
-@scenario("iperf3 file", small_rings=True)
+@scenario("iperf3 file")
 def iperf3_file(session):
-    """iperf3 sends a file and the server writes what arrives: the arrived bytes are compared."""
+    """iperf3 sends a file and the server writes what arrives: the arrived bytes are compared.
+
+    iperf3 itself spoils the file when a write of 128 KiB is taken only in part, which TCP never does right after it said
+    that the socket is writable; with the smallest rings it cannot be otherwise, so there is no such run.
+    """
     port = free_port()
     content = random_bytes(40_000_000, 1)
     session.write("sent.bin", content)
