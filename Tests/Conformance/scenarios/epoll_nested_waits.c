@@ -32,7 +32,7 @@ static void body(int a, int b) {
     if (way == 4) result = epoll_wait(inner, &event, 1, -1);
     join_thread(thread);
     say("way %d = %ld", way, result);
-    OBS("recv", recv(b, &byte, 1, MSG_DONTWAIT));
+    OBS("recv", recv(b, &byte, 1, 0));
   }
   close(inner);
   close(outer);
