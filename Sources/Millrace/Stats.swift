@@ -4,6 +4,7 @@ import Synchronization
 /// The process's statistics page, once there is one. Counting before that counts nothing.
 enum Stats {
   nonisolated(unsafe) private static var page: StatsPage?
+  private static let starting = Lock()
   nonisolated(unsafe) private static var descriptor: Int32 = -1
 
   @inline(__always)
@@ -21,6 +22,9 @@ enum Stats {
   /// with the process, however that ends.
   static func start() {
     guard page == nil, Configuration.settings.stats else { return }
+    starting.lock()
+    defer { starting.unlock() }
+    guard page == nil else { return }
     let made = Kernel.call(
       Int(SYS_memfd_create), Int(bitPattern: StatsPage.name.utf8Start), Int(CL_MFD_FLAGS))
     guard made >= 0, let hidden = Table.hide(Int32(truncatingIfNeeded: made)) else { return }
@@ -39,6 +43,7 @@ enum Stats {
 
   /// The child of a fork counts on a page of its own, made when it first has something to count.
   static func forked() {
+    starting.reset()
     guard let inherited = page else { return }
     Kernel.unmap(inherited.base, StatsPage.byteCount)
     Table.closeHidden(descriptor)

@@ -27,6 +27,13 @@ enum Leaving {
     Waiters.wake(c)
   }
 
+  /// The peer's farewell on the lane is a moment ahead of the kernel's. A caller who was told that the stream has ended
+  /// must not be told to try again, so this waits for the kernel to agree, within bounds: the peer is in close(2).
+  static func awaitKernelEnd(_ c: ConnectionRef) {
+    var entry = pollfd(fd: c.pointee.fd, events: Int16(POLLIN) | Int16(truncatingIfNeeded: Int32(POLLRDHUP)), revents: 0)
+    _ = withUnsafeMutablePointer(to: &entry) { Kernel.call(Int(SYS_poll), Int(bitPattern: $0), 1, 200) }
+  }
+
   /// Another process of this end has moved the connection back to TCP. What this one knew of the stream is out of date,
   /// so it never tries again.
   static func followSibling(_ c: ConnectionRef) {

@@ -59,6 +59,8 @@ enum Mover {
     if let reason = DeclineReason(rawValue: c.pointee.forbidden.load(ordering: .sequentiallyConsistent)), reason != .none {
       return Leaving.cancel(c, reason) && false
     }
+    // A child that was forked meanwhile knows the connection as TCP's.
+    if c.isShared { return Leaving.cancel(c, .sharedByFork) && false }
     c.pointee.wireup.wantsQuiet = true
     let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {

@@ -52,7 +52,7 @@ enum Policy {
   /// After an attempt that came to nothing: again when the traffic has doubled, unless the reason forbids it.
   static func scheduleAgain(_ c: ConnectionRef) {
     switch c.pointee.reason {
-    case .noPeer, .busy, .raced, .wireupTimeout, .nameTaken, .badWireup, .peerDeclined, .unaccountedIO:
+    case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .wireupTimeout, .nameTaken, .badWireup, .peerDeclined, .unaccountedIO:
       guard c.pointee.attempts < mostAttempts else { break }
       postpone(c)
       c.pointee.attempt.store(.none, ordering: .releasing)

@@ -164,6 +164,7 @@ enum Receive {
     guard Leaving.peerIsGone(c) else { return done(call, 0) }
     let error = c.pointee.pendingError.exchange(0, ordering: .acquiringAndReleasing)
     if error != 0 { return done(call, 0, error: error) }
+    Leaving.awaitKernelEnd(c)
     Leaving.returnToKernel(c)
     return begin(call, c)
   }

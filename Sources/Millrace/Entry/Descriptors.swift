@@ -24,7 +24,10 @@ enum Descriptors {
 
   /// shutdown(2): FIN on the lane first; the kernel's follows with the real call.
   static func shutdown(_ c: ConnectionRef, _ how: Int32) {
-    guard c.pointee.attempt.load(ordering: .acquiring) != .none, how >= 0, how <= 2 else { return }
+    guard how >= 0, how <= 2 else { return }
+    // A stream that ends in a direction on the kernel path stays there: its end is what a cutover could not tell from
+    // the peer's death.
+    if c.pointee.attempt.load(ordering: .acquiring) != .attached { Options.decline(c, .notConnected) }
     if c.pointee.wireup.stage.isMoving { Closing.settle(c) }
     guard c.pointee.wireup.stage == .attached else { return }
     c.lockBoth()
@@ -46,6 +49,8 @@ enum Forking {
   /// Every lane at rest: no thread of this process is in the middle of a copy that the child could not know of.
   static func prepare() {
     guard Pool.highWater > 0 else { return }
+    // A stream in the middle of its cutover would be known to one of the two only.
+    Pool.forEach { if $0.pointee.wireup.stage.isMoving { Closing.settle($0) } }
     Pool.forEach { c in
       c.lockBoth()
       c.pointee.users?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
