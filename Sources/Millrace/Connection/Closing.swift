@@ -120,7 +120,6 @@ enum Closing {
   }
 
   private static func isUnread(_ c: ConnectionRef) -> Bool {
-    if c.pointee.stash.count > 0 { return true }
     guard c.pointee.consumer!.refresh() else { return true }
     return c.pointee.consumer!.ready > 0
   }
@@ -159,7 +158,6 @@ enum Closing {
     }
     c.pointee.segment?.unmap()
     c.pointee.segment = nil
-    c.pointee.stash.release()
     Stats.releaseRow(c)
     let left = c.pointee.users!.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
     Table.lock.lock()

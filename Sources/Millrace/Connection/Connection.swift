@@ -6,7 +6,7 @@ import Synchronization
 enum Path: UInt8, AtomicRepresentable {
   /// The kernel; calls pass through and keep the books.
   case kernel
-  /// The cutover is under way: what the kernel still holds for the application is in the stash, sends go to the ring.
+  /// The cutover is under way: reads take from the kernel what is the application's and no more, sends go to the ring.
   case moving
   /// The ring.
   case lane
@@ -28,7 +28,7 @@ enum Attempt: UInt8, AtomicRepresentable {
 ///
 /// What guards what:
 /// * ``pins`` counts the calls that use the record; it is not recycled while any does.
-/// * ``receiveLock``: ``consumer``, ``stash``, and whatever reads the kernel path once the cutover has begun.
+/// * ``receiveLock``: ``consumer``, and whatever reads the kernel path once the cutover has begun.
 /// * ``sendLock``: ``producer``, and whatever writes the kernel path once the cutover has begun.
 /// * both: ``cutover`` and the paths.
 /// * the table's lock: ``descriptors``, ``fd``, and the record's place in the pool.
@@ -85,9 +85,8 @@ struct Connection: ~Copyable {
   var cutover = Cutover(role: .leader)
   var nonce = Nonce(0, 0)
   var records = RecordBuffer()
-  var stash = Stash()
-  /// Whether the stash holds anything, for those who look without the lock.
-  let stashed = Atomic<Bool>(false)
+  /// While the stream moves: the kernel path's bytes before this position are the application's.
+  let kernelLimit = Atomic<UInt64>(UInt64.max)
   var outgoing = OutgoingRecords()
   /// Sends that were refused because the ring was full; edge-triggered waiters compare it.
   let refusals = Atomic<UInt32>(0)
@@ -150,6 +149,8 @@ enum Pins {
   static func senders(_ pins: UInt64) -> UInt64 { (pins >> 12) & mask }
   static func pollers(_ pins: UInt64) -> UInt64 { (pins >> 36) & mask }
   static func greedy(_ pins: UInt64) -> UInt64 { (pins >> 48) & mask }
+  /// Whether a call that reads, or waits for reading, is inside the kernel.
+  static func hasKernelReaders(_ pins: UInt64) -> Bool { readers(pins) != 0 || greedy(pins) != 0 }
   /// Whether nobody is inside but one sleeper: the service thread, when it asks.
   static func isOnlySleeper(_ pins: UInt64) -> Bool { pins << 4 == sleeper << 4 }
   /// Whether any call is inside, of whatever kind.
@@ -194,49 +195,5 @@ extension UnsafeMutablePointer where Pointee == Connection {
   var isShared: Bool {
     guard let users = pointee.users else { return false }
     return users.pointee.load(ordering: .acquiring) > 1
-  }
-}
-
-/// Bytes of the application's that were taken out of the kernel while the stream moved: read before the ring.
-struct Stash {
-  /// The most that is ever taken out, in bytes.
-  static let capacity = 1 << 20
-
-  private var memory: UnsafeMutableRawPointer?
-  private var start = 0
-  private var end = 0
-
-  var count: Int { end &- start }
-  var room: Int { Self.capacity &- end }
-  var bytes: UnsafeRawPointer? { memory.map { UnsafeRawPointer($0 + start) } }
-
-  /// Makes room; false if there is no memory. Address space only: pages come as they are filled.
-  mutating func prepare() -> Bool {
-    if memory == nil { memory = Kernel.reserve(Self.capacity) }
-    return memory != nil
-  }
-
-  /// Where the next bytes go. Call ``prepare()`` before.
-  var space: UnsafeMutableRawPointer? { memory.map { $0 + end } }
-
-  mutating func commit(_ bytes: Int) { end &+= bytes }
-
-  /// Puts one byte behind the others. There is room: ``Mover`` sees to it before it lets bytes come.
-  mutating func append(_ byte: UInt8) {
-    guard end < Self.capacity, prepare(), let memory else { return }
-    memory.storeBytes(of: byte, toByteOffset: end, as: UInt8.self)
-    end &+= 1
-  }
-
-  mutating func consume(_ bytes: Int) {
-    start &+= bytes
-    if start == end { release() }
-  }
-
-  mutating func release() {
-    if let memory { Kernel.unmap(memory, Self.capacity) }
-    memory = nil
-    start = 0
-    end = 0
   }
 }

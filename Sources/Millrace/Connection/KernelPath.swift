@@ -66,7 +66,7 @@ enum KernelPath {
     if bytes > 0, case .until(let cut) = c.pointee.cutover.inbound {
       let position = c.pointee.kernelReceived.load(ordering: .relaxed) &- (peeked ? 0 : UInt64(bytes))
       ours = min(bytes, Int(truncatingIfNeeded: cut &- position))
-      if ours < bytes, !peeked { Mover.takeRecords(c, from: call, at: ours, count: bytes - ours) }
+      if ours < bytes, !peeked { ours += Mover.takeRecords(c, from: call, at: ours, count: bytes - ours) }
     }
     // The end of the kernel stream is not the end of the stream while the peer's ring may hold more.
     let endOfKernel = bytes == 0 && Vectors.length(call) != 0 && c.pointee.wireup.stage == .wired

@@ -158,7 +158,6 @@ enum Leaving {
     reset(c)
     c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
     openGates(c)
-    c.pointee.stash.release()
     c.pointee.attempt.store(.refused, ordering: .relaxed)
     c.pointee.reason = .laneAborted
     c.pointee.wireup.stage = .ended
@@ -212,11 +211,11 @@ enum Resend {
     return true
   }
 
-  /// Reading goes back to the kernel as soon as the stash is empty.
+  /// The connection is wholly TCP's again, once everything is re-sent.
   static func openReceive(_ c: ConnectionRef) -> Bool {
-    guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, c.pointee.stash.count == 0,
-      !c.pointee.isResending
-    else { return false }
+    guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, !c.pointee.isResending else {
+      return false
+    }
     c.pointee.receivePath.store(.kernel, ordering: .releasing)
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)

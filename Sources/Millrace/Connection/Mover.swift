@@ -37,7 +37,6 @@ enum Mover {
     switch c.pointee.cutover.phase {
     case .kernel:
       if c.pointee.wireup.stage == .leaving {
-        // While this end re-sends, the peer may do so too: somebody has to read.
         let isOut = Resend.go(c)
         return Resend.openReceive(c) || isOut || readKernel(c)
       }
@@ -75,9 +74,9 @@ enum Mover {
 
   private static func tryOffer(_ c: ConnectionRef) -> Bool {
     guard c.pointee.wireup.stage == .wired, let segment = c.pointee.segment, isQuiet(c) else { return false }
-    guard c.pointee.stash.prepare(),
-      let effects = try? c.pointee.cutover.offer(written: c.pointee.kernelSent.load(ordering: .relaxed))
-    else { return false }
+    guard let effects = try? c.pointee.cutover.offer(written: c.pointee.kernelSent.load(ordering: .relaxed)) else {
+      return false
+    }
     c.pointee.wireup.wantsQuiet = false
     perform(effects, c)
     // Releases the cut, for whoever sees the stage. If the peer has given up meanwhile, heardLearned finds out.
@@ -100,10 +99,12 @@ enum Mover {
       segment.header.stage.pointee.load(ordering: .acquiring) == LaneStage.offered
     else { return false }
     let cut = segment.side(.leader).cut.pointee.load(ordering: .acquiring) &- 1
-    guard isQuiet(c), c.pointee.stash.prepare() else { return false }
+    guard isQuiet(c) else { return false }
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
-    // All that the application has not read must fit into the stash, so that the mark behind it can be reached.
-    guard cut &- received <= UInt64(Stash.capacity / 2) else { return false }
+    // The application has read everything before the mark, which can then be read at once. An application that does not
+    // read keeps the attempt from going on, until its time is over; and a connection that has to be plain TCP again (exec)
+    // never has bytes of before its lane left.
+    guard cut == received else { return false }
     let written = c.pointee.kernelSent.load(ordering: .relaxed)
     segment.side(.follower).fixedCut.pointee.store(written &+ 1, ordering: .releasing)
     let (learned, _) = segment.header.stage.pointee.compareExchange(
@@ -127,8 +128,8 @@ enum Mover {
     let cut = c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring)
     guard cut != 0 else { return false }
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
-    // All that is still to come before the follower's mark must fit, whether the application reads or not.
-    if (cut &- 1) &- received > UInt64(c.pointee.stash.room), (cut &- 1) >= received { return false }
+    // As in tryLearn. An application that does not read makes the leader leave again when the time is over.
+    if (cut &- 1) > received { return false }
     return handle(c) { () throws(Cutover.Violation) in
       try c.pointee.cutover.peerCut(cut &- 1, received: received)
     }
@@ -149,36 +150,28 @@ enum Mover {
 
   // MARK: The kernel path
 
-  /// Reads the kernel path up to where this end may: the application's bytes into the stash, marks and records for the
-  /// machine. Nobody reads while a call of the application's is still inside the kernel: it reads first.
+  /// Reads the peer's mark and records, once the application has read everything before them. Nobody reads while a call
+  /// of the application's is still inside the kernel: it reads first.
   private static func readKernel(_ c: ConnectionRef) -> Bool {
     let pins = c.pointee.pins.load(ordering: .sequentiallyConsistent)
-    guard Pins.readers(pins) == 0, Pins.pollers(pins) == 0, Pins.greedy(pins) == 0 else { return false }
+    guard !Pins.hasKernelReaders(pins), Pins.pollers(pins) == 0 else { return false }
     // An error is the application's to see; reading would take it away.
     let events = Kernel.pollNow(c.pointee.fd, Int16(POLLIN))
-    guard events & Int16(POLLIN) != 0, events & Int16(POLLERR) == 0 else {
-      return events & Int16(POLLERR) != 0 && Leaving.kernelEnded(c)
-    }
+    guard events & Int16(POLLERR) == 0 else { return Leaving.kernelEnded(c) }
+    guard events & Int16(POLLIN) != 0 else { return false }
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
     switch c.pointee.cutover.inbound {
-    case .application:
-      return c.pointee.receivePath.load(ordering: .relaxed) == .moving && stashUp(c, limit: c.pointee.stash.room)
-    case .until(let cut) where received < cut:
-      return stashUp(c, limit: min(c.pointee.stash.room, Int(truncatingIfNeeded: cut &- received)))
-    case .until, .records:
-      return readRecord(c)
+    case .application: return endsHere(c)
+    case .until(let cut) where received < cut: return endsHere(c)
+    case .until, .records: return readRecord(c)
     }
   }
 
-  private static func stashUp(_ c: ConnectionRef, limit: Int) -> Bool {
-    guard limit > 0, c.pointee.stash.prepare(), let space = c.pointee.stash.space else { return false }
-    let r = Kernel.receive(c.pointee.fd, space, limit)
-    if r == 0 { return Leaving.kernelEnded(c) }
-    guard r > 0 else { return false }
-    c.pointee.stash.commit(r)
-    c.pointee.stashed.store(true, ordering: .releasing)
-    c.pointee.kernelReceived.wrappingAdd(UInt64(r), ordering: .relaxed)
-    return true
+  /// Whether the kernel stream ends where the application's bytes are expected. A look that takes nothing.
+  private static func endsHere(_ c: ConnectionRef) -> Bool {
+    var byte: UInt8 = 0
+    let r = withUnsafeMutablePointer(to: &byte) { Kernel.receive(c.pointee.fd, $0, 1, Int32(MSG_PEEK)) }
+    return r == 0 && Leaving.kernelEnded(c)
   }
 
   private static func readRecord(_ c: ConnectionRef) -> Bool {
@@ -188,36 +181,48 @@ enum Mover {
       guard r > 0 else { return false }
       var index = 0
       while index < r {
-        takeByte(c, space[index])
+        _ = takeByte(c, space[index])
         index += 1
       }
       return true
     }
   }
 
-  /// Bytes that a call of the application's read behind its own: marks, records, and what follows a DETACH.
-  static func takeRecords(_ c: ConnectionRef, from call: UnsafeMutablePointer<mr_call>, at: Int, count: Int) {
+  /// Bytes that a call of the application's read behind its own: marks, records, and what follows a DETACH, which is the
+  /// application's again and is moved up behind the rest. How many bytes that were.
+  static func takeRecords(_ c: ConnectionRef, from call: UnsafeMutablePointer<mr_call>, at: Int, count: Int) -> Int {
     // They are counted one by one: a record's place in the stream matters.
     c.pointee.kernelReceived.wrappingSubtract(UInt64(count), ordering: .relaxed)
+    var kept = 0
     Vectors.forEachPiece(call, at: at, count: count) { piece, length in
       var index = 0
       while index < length {
-        takeByte(c, (piece + index).load(as: UInt8.self))
+        var byte = (piece + index).load(as: UInt8.self)
+        if !takeByte(c, byte) {
+          Vectors.scatter(call, from: &byte, at: at &+ kept, count: 1)
+          kept &+= 1
+        }
         index += 1
       }
     }
+    return kept
   }
 
-  private static func takeByte(_ c: ConnectionRef, _ byte: UInt8) {
+  /// Takes one byte of the kernel path. False if it is the application's.
+  private static func takeByte(_ c: ConnectionRef, _ byte: UInt8) -> Bool {
     let received = c.pointee.kernelReceived.wrappingAdd(1, ordering: .relaxed).newValue
     switch c.pointee.cutover.inbound {
     case .application:
-      return stash(c, byte)
+      return false
     case .until(let cut) where received <= cut:
-      return stash(c, byte)
+      return false
     case .until, .records:
-      break
+      takeRecordByte(c, byte, received)
+      return true
     }
+  }
+
+  private static func takeRecordByte(_ c: ConnectionRef, _ byte: UInt8, _ received: UInt64) {
     c.pointee.records.append(byte)
     guard let words = c.pointee.records.take() else { return }
     if case .until = c.pointee.cutover.inbound { return takeMark(c, words) }
@@ -239,15 +244,11 @@ enum Mover {
     }
   }
 
-  private static func stash(_ c: ConnectionRef, _ byte: UInt8) {
-    c.pointee.stash.append(byte)
-    c.pointee.stashed.store(true, ordering: .releasing)
-  }
-
   // MARK: Effects
 
   static func perform(_ effects: CutoverEffects, _ c: ConnectionRef) {
     let own = c.pointee.segment!.side(c.pointee.role)
+    limitKernel(c)
     if effects.publishesCut {
       own.cut.pointee.store(c.pointee.cutover.ownCut &+ 1, ordering: .releasing)
       Bell.signal(c.pointee.bell)
@@ -266,6 +267,17 @@ enum Mover {
     if effects.finishes { c.pointee.wireup.stage = .leaving }
     if let position = effects.resendPosition { Resend.begin(c, from: position) }
     if c.pointee.cutover.phase == .attached { attached(c) }
+  }
+
+  /// Shows the data calls how far the kernel path is the application's.
+  private static func limitKernel(_ c: ConnectionRef) {
+    let limit: UInt64
+    switch c.pointee.cutover.inbound {
+    case .application: limit = UInt64.max
+    case .until(let cut): limit = cut
+    case .records: limit = 0
+    }
+    c.pointee.kernelLimit.store(limit, ordering: .releasing)
   }
 
   /// The lane is over for this end: nothing more is consumed, and what is sent waits behind what is re-sent.

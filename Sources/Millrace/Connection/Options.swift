@@ -106,11 +106,7 @@ enum Options {
     case CL_FIONREAD:
       guard c.pointee.receivePath.load(ordering: .acquiring) != .kernel else { return nil }
       c.pointee.receiveLock.lock()
-      var bytes = c.pointee.stash.count
-      if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
-        SharedLane.refresh(c)
-        if c.pointee.consumer!.refresh() { bytes += c.pointee.consumer!.ready }
-      }
+      let bytes = readable(c)
       c.pointee.receiveLock.unlock()
       argument.storeBytes(of: Int32(truncatingIfNeeded: bytes), as: Int32.self)
       return 0
@@ -122,5 +118,15 @@ enum Options {
     default:
       return nil
     }
+  }
+
+  /// Bytes that a read would give now (FIONREAD). The receive lock is held.
+  private static func readable(_ c: ConnectionRef) -> Int {
+    if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
+      SharedLane.refresh(c)
+      return c.pointee.consumer!.refresh() ? c.pointee.consumer!.ready : 0
+    }
+    let left = c.pointee.kernelLimit.load(ordering: .relaxed) &- c.pointee.kernelReceived.load(ordering: .relaxed)
+    return Int(min(UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0), left))
   }
 }

@@ -2,7 +2,8 @@ import CLinux
 import MillraceShim
 import Synchronization
 
-/// Receiving once the stream has left the kernel path, or is leaving it: out of the stash, then out of the ring.
+/// Receiving once the stream has left the kernel path, or is leaving it: first what the kernel still holds for the
+/// application, then out of the ring.
 enum Receive {
   static func begin(_ call: UnsafeMutablePointer<mr_call>, _ first: ConnectionRef) -> mr_step {
     var c = first
@@ -54,7 +55,10 @@ enum Receive {
       if got < 0 { return giveUp(call, c) }
       call.pointee.moved += got
       if call.pointee.moved >= wanted && (wanted > 0) || (got > 0 && !whole) {
+        let wasMoving = c.pointee.receivePath.load(ordering: .relaxed) == .moving
         c.pointee.receiveLock.unlock()
+        // What was read may have been the last before the mark.
+        if wasMoving { Mover.advance(c) }
         return done(call, call.pointee.moved)
       }
       if wanted == 0, call.pointee.flags & MR_AS_FILE != 0 || isReadable(c) {
@@ -64,7 +68,7 @@ enum Receive {
       }
       if isOver(c) { return atEnd(call, c) }
       if c.pointee.receivePath.load(ordering: .relaxed) == .moving, !advanced {
-        // The stash is read: there is room to take more out of the kernel, or reading may go back there.
+        // What was the application's is read: the mark may be next, or reading may go back to the kernel.
         advanced = true
         c.pointee.receiveLock.unlock()
         Mover.advance(c)
@@ -87,41 +91,60 @@ enum Receive {
     begin(call, c)
   }
 
-  /// Copies what is there, out of the stash and the ring. Bytes, or -1 if the peer's positions are absurd.
+  /// Copies what is there, out of the kernel or the ring. Bytes, or -1 if the peer's positions are absurd.
   @inline(__always)
   private static func take(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int) -> Int {
     let peek = call.pointee.flags & Int32(MSG_PEEK) != 0
     let discard = call.pointee.flags & Int32(MSG_TRUNC) != 0
-    var moved = 0
-    if c.pointee.stash.count > 0 {
-      moved = takeStash(call, c, wanted: wanted, peek: peek, discard: discard)
-      if moved == wanted &- call.pointee.moved { return moved }
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else {
+      return takeKernel(call, c, wanted: wanted, peek: peek)
     }
-    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return moved }
-    if c.isShared { return SharedLane.take(call, c, wanted: wanted, peek: peek, discard: discard, after: moved) }
-    return moved &+ takeRing(call, c, wanted: wanted, peek: peek, discard: discard, after: moved)
+    if c.isShared { return SharedLane.take(call, c, wanted: wanted, peek: peek, discard: discard) }
+    return takeRing(call, c, wanted: wanted, peek: peek, discard: discard)
   }
 
-  private static func takeStash(
-    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool
+  /// While the stream moves: out of the kernel, up to the peer's cut and never across it.
+  @inline(never)
+  private static func takeKernel(
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool
   ) -> Int {
-    let count = min(c.pointee.stash.count, wanted &- call.pointee.moved)
-    guard count > 0, let bytes = c.pointee.stash.bytes else { return 0 }
-    if !discard { Vectors.scatter(call, from: bytes, at: call.pointee.moved, count: count) }
-    if !peek { c.pointee.stash.consume(count) }
-    if c.pointee.stash.count == 0 { c.pointee.stashed.store(false, ordering: .relaxed) }
-    return count
+    // A call that came before the gate closed is still inside the kernel, and reads first.
+    guard !Pins.hasKernelReaders(c.pointee.pins.load(ordering: .sequentiallyConsistent)) else { return 0 }
+    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    let limit = c.pointee.kernelLimit.load(ordering: .relaxed)
+    guard received < limit else { return 0 }
+    let count = Int(min(UInt64(wanted &- call.pointee.moved), limit &- received))
+    let flags = call.pointee.flags & (Int32(MSG_PEEK) | Int32(MSG_TRUNC))
+    var moved = 0
+    var isShort = false
+    Vectors.forEachPiece(call, at: call.pointee.moved, count: count) { piece, length in
+      // Peeking starts at the beginning each time: one piece is all that it gives.
+      if isShort || (peek && moved > 0) { return }
+      let r = Kernel.receive(c.pointee.fd, piece, length, flags)
+      if r > 0 { moved &+= r }
+      isShort = r < length
+    }
+    if moved > 0, !peek { c.pointee.kernelReceived.wrappingAdd(UInt64(moved), ordering: .relaxed) }
+    return moved
+  }
+
+  /// While the stream moves: whether the kernel holds something for the application, or its end.
+  static func kernelHolds(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.kernelReceived.load(ordering: .relaxed) < c.pointee.kernelLimit.load(ordering: .acquiring) else {
+      return false
+    }
+    return Kernel.pollNow(c.pointee.fd, Int16(POLLIN)) & Int16(POLLIN) != 0
   }
 
   /// Out of the ring, giving room back piece by piece so that the producer copies at the same time.
   @inline(__always)
   static func takeRing(
-    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool, after: Int
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool
   ) -> Int {
-    guard c.pointee.consumer!.refresh() else { return -1 &- after }
+    guard c.pointee.consumer!.refresh() else { return -1 }
     var moved = 0
     while true {
-      let at = call.pointee.moved &+ after &+ moved
+      let at = call.pointee.moved &+ moved
       let count = min(c.pointee.consumer!.ready &- (peek ? moved : 0), wanted &- at, RingProducer.pieceBytes)
       if count <= 0 { break }
       if !discard {
@@ -140,8 +163,7 @@ enum Receive {
 
   /// Whether a reader would get something now.
   static func isReadable(_ c: ConnectionRef) -> Bool {
-    if c.pointee.stash.count > 0 { return true }
-    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return kernelHolds(c) }
     return !c.pointee.consumer!.isEmpty()
   }
 
@@ -152,7 +174,7 @@ enum Receive {
     guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
     // The flags come after the last tail, so the tail is looked at again behind them.
     guard c.pointee.consumer!.finishFlags != 0 || c.pointee.peerGone.load(ordering: .acquiring) else { return false }
-    return c.pointee.stash.count == 0 && c.pointee.consumer!.isEmpty()
+    return c.pointee.consumer!.isEmpty()
   }
 
   /// The end of the lane's stream. A peer that is gone leaves the last word to the kernel; a half-close is told here.

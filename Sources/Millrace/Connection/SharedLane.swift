@@ -6,15 +6,14 @@ import Synchronization
 /// socket: under a lock per direction that lies in the lane's own memory, with the positions read from there.
 enum SharedLane {
   static func take(
-    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool, after: Int
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool
   ) -> Int {
     let lock = c.pointee.segment!.side(c.pointee.role).familyReceiveLock
     FamilyLock.lock(lock)
     defer { FamilyLock.unlock(lock) }
-    if hasLeft(c) { return after }
+    if hasLeft(c) { return 0 }
     guard c.pointee.consumer!.reload() else { return -1 }
-    return after
-      &+ Receive.takeRing(call, c, wanted: wanted, peek: peek, discard: discard, after: after)
+    return Receive.takeRing(call, c, wanted: wanted, peek: peek, discard: discard)
   }
 
   static func put(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int) -> Int {

@@ -119,7 +119,10 @@ enum Service {
     if events & EPOLLERR.rawValue != 0, c.pointee.wireup.stage == .attached {
       return Leaving.peerLeft(c, byReset: true)
     }
-    if c.pointee.wireup.stage == .attached { Mover.kernelReady(c) } else { Mover.advance(c) }
+    if c.pointee.wireup.stage == .attached { return Mover.kernelReady(c) }
+    Mover.advance(c)
+    // The application's own bytes may have come, for a call that sleeps meanwhile.
+    Waiters.wake(c)
   }
 
   private static func drainWakeup() {

@@ -130,7 +130,7 @@ extension UnsafeMutablePointer where Pointee == Registration {
     let c = pointee.connection
     let segment = c.pointee.segment!
     let peer = segment.side(c.pointee.role.peer)
-    let tail = peer.tail.pointee.load(ordering: .acquiring) &+ (c.pointee.stashed.load(ordering: .relaxed) ? 1 << 63 : 0)
+    let tail = peer.tail.pointee.load(ordering: .acquiring) &+ (c.pointee.receivePath.load(ordering: .relaxed) == .moving ? UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63 : 0)
     // A close after a half-close is no news, until the kernel says so.
     let finish = peer.finish.pointee.load(ordering: .relaxed)
     let end = (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)

@@ -21,7 +21,7 @@ enum Readiness {
     let moving = c.pointee.receivePath.load(ordering: .acquiring) != .lane
     // The flags before the tail: what they end is then certainly seen.
     let flags = moving ? 0 : peer.finish.pointee.load(ordering: .acquiring)
-    if c.pointee.stashed.load(ordering: .relaxed) || (!moving && isReadable(own, peer)) { mask |= input }
+    if moving ? Receive.kernelHolds(c) : isReadable(own, peer) { mask |= input }
     if isWritable(own, peer, capacity: UInt64(segment.ringBytes)) { mask |= output }
     if flags != 0 || hasEnded(c) { mask |= ended(c, flags, mask) }
     return mask

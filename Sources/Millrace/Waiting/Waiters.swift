@@ -25,7 +25,7 @@ enum Waiters {
     }
   }
 
-  /// Something changed that is not the ring's doing: the paths, the stash, the peer's life, a shutdown. Wakes everybody
+  /// Something changed that is not the ring's doing: the paths, the kernel's part, the peer's life, a shutdown. Wakes everybody
   /// in this process who sleeps for the connection; they look again.
   static func wake(_ c: ConnectionRef) {
     c.pointee.changes.wrappingAdd(1, ordering: .sequentiallyConsistent)
