@@ -121,6 +121,27 @@ static inline long cl_receive_descriptor(int fd, void *buffer, size_t bytes, int
     return -EMSGSIZE;
 }
 
+/// Receives without blocking into the part of a vector behind its first `skip` bytes, at most `most` bytes; bytes or
+/// -errno. With MSG_TRUNC the bytes are discarded, and the vector's memory is not touched.
+static inline long cl_receive_vector(int fd, const struct iovec *vector, size_t count, size_t skip, size_t most,
+                                     int flags) {
+    struct iovec limited[64];
+    struct msghdr message = {.msg_iov = limited};
+    for (size_t i = 0; i < count && most > 0 && message.msg_iovlen < 64; i++) {
+        if (skip >= vector[i].iov_len) {
+            skip -= vector[i].iov_len;
+            continue;
+        }
+        size_t bytes = vector[i].iov_len - skip;
+        if (bytes > most) bytes = most;
+        limited[message.msg_iovlen].iov_base = (char *)vector[i].iov_base + skip;
+        limited[message.msg_iovlen++].iov_len = bytes;
+        most -= bytes;
+        skip = 0;
+    }
+    return cl_syscall6(SYS_recvmsg, fd, (long)&message, flags | MSG_DONTWAIT, 0, 0, 0);
+}
+
 /// Constants that are function-like or typed macros in the headers.
 static const unsigned long CL_FIONREAD = FIONREAD;
 static const unsigned long CL_FIONBIO = FIONBIO;

@@ -220,6 +220,7 @@ enum Resend {
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)
     c.pointee.wireup.stage = .ended
+    if c.isShared { SharedLane.finishDetach(c) }
     Service.attemptEnded(c)
     return true
   }

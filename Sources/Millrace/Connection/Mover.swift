@@ -15,7 +15,8 @@ enum Mover {
 
   /// The kernel path of an attached connection has something: records of a peer that leaves, or the end.
   static func kernelReady(_ c: ConnectionRef) {
-    if c.isShared, !SharedLane.mayReadRecords(c) { return }
+    // One process of several answers for all.
+    if c.isShared, !SharedLane.hasRecords(c) || !SharedLane.claimDetach(c) { return }
     go(c) { c.pointee.wireup.stage.isMoving || c.pointee.wireup.stage == .attached }
   }
 

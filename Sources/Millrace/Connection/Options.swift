@@ -64,9 +64,15 @@ enum Options {
 
   /// Why a connection cannot be on a lane once this option is set; nil if it can.
   static func objection(level: Int32, name: Int32) -> DeclineReason? {
-    if level == SOL_SOCKET, name == SO_RCVLOWAT { return .socketOption }
-    if level == Int32(IPPROTO_TCP), name == TCP_ULP { return .kernelTLS }
-    return nil
+    if level == SOL_SOCKET {
+      switch name {
+      // What comes of these is on the error queue, or in control messages of the kernel's.
+      case SO_RCVLOWAT, SO_ZEROCOPY, SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING: return .socketOption
+      default: return nil
+      }
+    }
+    guard level == Int32(IPPROTO_TCP) else { return nil }
+    return name == TCP_ULP ? .kernelTLS : name == TCP_INQ ? .socketOption : nil
   }
 
   /// SO_RCVTIMEO and SO_SNDTIMEO as the kernel has them.

@@ -74,9 +74,17 @@ enum Policy {
     let flags = Kernel.statusFlags(fd)
     if flags & O_ASYNC != 0 { return .asyncSignals }
     c.pointee.nonblocking.store(flags & O_NONBLOCK != 0, ordering: .relaxed)
-    if Kernel.option(fd, SOL_SOCKET, SO_RCVLOWAT) != 1 { return .socketOption }
+    // An accepted socket has its listener's options.
+    if Kernel.option(fd, SOL_SOCKET, SO_RCVLOWAT) != 1 || isSet(fd, SOL_SOCKET, SO_ZEROCOPY)
+      || isSet(fd, SOL_SOCKET, SO_TIMESTAMPING) || isSet(fd, Int32(IPPROTO_TCP), TCP_INQ) {
+      return .socketOption
+    }
     Options.readTimeouts(c)
     return nil
+  }
+
+  private static func isSet(_ fd: Int32, _ level: Int32, _ name: Int32) -> Bool {
+    (Kernel.option(fd, level, name) ?? 0) != 0
   }
 
   private static func addresses(_ c: ConnectionRef) -> Bool {

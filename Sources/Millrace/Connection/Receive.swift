@@ -115,15 +115,9 @@ enum Receive {
     guard received < limit else { return 0 }
     let count = Int(min(UInt64(wanted &- call.pointee.moved), limit &- received))
     let flags = call.pointee.flags & (Int32(MSG_PEEK) | Int32(MSG_TRUNC))
-    var moved = 0
-    var isShort = false
-    Vectors.forEachPiece(call, at: call.pointee.moved, count: count) { piece, length in
-      // Peeking starts at the beginning each time: one piece is all that it gives.
-      if isShort || (peek && moved > 0) { return }
-      let r = Kernel.receive(c.pointee.fd, piece, length, flags)
-      if r > 0 { moved &+= r }
-      isShort = r < length
-    }
+    let moved = cl_receive_vector(
+      c.pointee.fd, call.pointee.vector, call.pointee.vector_count, call.pointee.moved, count, flags)
+    if moved < 0 { return 0 }
     if moved > 0, !peek { c.pointee.kernelReceived.wrappingAdd(UInt64(moved), ordering: .relaxed) }
     return moved
   }

@@ -36,12 +36,14 @@ enum SharedLane {
     let side = c.pointee.segment!.side(c.pointee.role)
     FamilyLock.lock(side.familyReceiveLock)
     defer { FamilyLock.unlock(side.familyReceiveLock) }
-    return side.down.pointee.compareExchange(expected: 0, desired: leaving, ordering: .acquiringAndReleasing).exchanged
+    let mine = side.down.pointee.compareExchange(expected: 0, desired: leaving, ordering: .acquiringAndReleasing).exchanged
+    if mine { refresh(c) }
+    return mine
   }
 
   /// The connection is TCP's: the others may go on there.
   static func finishDetach(_ c: ConnectionRef) {
-    let side = c.pointee.segment!.side(c.pointee.role)
+    guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
     side.down.pointee.store(left, ordering: .releasing)
     Kernel.futexWake(UnsafeMutableRawPointer(side.down))
     side.readerArm.pointee.store(0, ordering: .sequentiallyConsistent)
@@ -50,10 +52,10 @@ enum SharedLane {
     Kernel.futexWake(UnsafeMutableRawPointer(side.writerArm))
   }
 
-  /// Whether the records on the kernel path are this process's to read: not while another one leaves.
-  static func mayReadRecords(_ c: ConnectionRef) -> Bool {
-    guard let segment = c.pointee.segment else { return true }
-    return segment.side(c.pointee.role).down.pointee.load(ordering: .acquiring) == 0
+  /// Whether the kernel path brings records of a peer that leaves.
+  static func hasRecords(_ c: ConnectionRef) -> Bool {
+    var byte: UInt8 = 0
+    return withUnsafeMutablePointer(to: &byte) { Kernel.receive(c.pointee.fd, $0, 1, Int32(MSG_PEEK)) } == 1
   }
 
   /// Whether another process of this end has left the lane, or is about to: then this one goes on in TCP as soon as it
