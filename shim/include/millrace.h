@@ -5,6 +5,10 @@
 /// C owns three things that the ABI demands of it: the exported names, variadic functions, and blocking. A thread that
 /// blocks is in a C frame, because Embedded Swift has no unwind tables and a thread may be cancelled there. So a data
 /// call is a conversation: Swift says what to do next (``mr_step``), C does it, and asks again.
+#ifndef _GNU_SOURCE
+// As everywhere else: the two modules that Swift imports must see the same declarations of libc.
+#define _GNU_SOURCE
+#endif
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
