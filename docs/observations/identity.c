@@ -70,11 +70,13 @@ int main(void) {
   if (child == 0) {
     NEED(setresuid(65534, 65534, 65534) == 0);
     saw(owner(&remote, &local) == 0, "user 65534 may ask, and is told that root owns the other end");
+    struct sockaddr_in first_local = local, first_remote = remote;
     struct pair own = make_pair();
     NEED(getsockname(own.connected, (struct sockaddr *)&remote, &length) == 0);
     NEED(getpeername(own.connected, (struct sockaddr *)&local, &length) == 0);
     saw(owner(&remote, &local) == 65534, "and that a socket of its own is its own");
     saw(caller() == 65534, "SO_PEERCRED shows its user too");
+    saw(owner(&first_remote, &first_local) == 0, "a socket keeps the user that made it, whatever its process becomes");
     fflush(stdout);
     _exit(unexpected);
   }

@@ -1,4 +1,4 @@
-/// Why bytes before a mark are taken out of the kernel and not looked through with MSG_PEEK.
+/// Why a mark behind unread bytes cannot be looked for with MSG_PEEK.
 #include "common.h"
 
 int main(void) {
