@@ -90,9 +90,19 @@ enum Leaving {
   static func kernelEnded(_ c: ConnectionRef) -> Bool {
     guard !c.pointee.wireup.kernelEnded else { return false }
     c.pointee.wireup.kernelEnded = true
-    // A peer that closes waits for a cutover to come to its end first: one that does not is dead.
-    if c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching { inheritRing(c) }
+    guard c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching else { return true }
+    // A peer that closes, or half-closes, lets an attempt come to its end or gives it up first. So an end in the middle of
+    // one is a death, unless the peer has agreed to nothing yet.
+    if c.pointee.wireup.stage == .wired, c.pointee.role == .leader || !leaderHasOffered(c), cancel(c, .laneAborted) {
+      return true
+    }
+    inheritRing(c)
     return true
+  }
+
+  private static func leaderHasOffered(_ c: ConnectionRef) -> Bool {
+    let stage = c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring)
+    return stage == LaneStage.offered || stage == LaneStage.learned
   }
 
   /// The peer died in the middle of the cutover, and its last bytes over TCP are read. Shared memory outlives it: what it
