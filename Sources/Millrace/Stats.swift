@@ -25,9 +25,10 @@ enum Stats {
     starting.lock()
     defer { starting.unlock() }
     guard page == nil else { return }
-    let made = Kernel.call(
-      Int(SYS_memfd_create), Int(bitPattern: StatsPage.name.utf8Start), Int(CL_MFD_FLAGS))
-    guard made >= 0, let hidden = Table.hide(Int32(truncatingIfNeeded: made)) else { return }
+    let made = Table.makeHidden {
+      Kernel.call(Int(SYS_memfd_create), Int(bitPattern: StatsPage.name.utf8Start), Int(CL_MFD_FLAGS))
+    }
+    guard let hidden = try? made.get() else { return }
     guard Kernel.call(Int(SYS_ftruncate), Int(hidden), StatsPage.byteCount) == 0,
       let memory = Kernel.map(
         StatsPage.byteCount, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED, fd: hidden)
@@ -81,6 +82,14 @@ enum Stats {
     row.pointee.peer = connection.pointee.wireup.peer
     page.endUpdate(index)
     publishBytes(connection)
+  }
+
+  @inline(__always)
+  static func kernelBytes(_ c: ConnectionRef) {
+    guard let page, c.pointee.row >= 0 else { return }
+    let row = page.row(c.pointee.row)
+    row.pointee.kernelSent = c.pointee.kernelSent.load(ordering: .relaxed)
+    row.pointee.kernelReceived = c.pointee.kernelReceived.load(ordering: .relaxed)
   }
 
   @inline(__always)

@@ -135,6 +135,12 @@ public struct RingProducer {
     return UnsafeRawBufferPointer(start: data + offset, count: Int(truncatingIfNeeded: tail &- position))
   }
 
+  /// Whether the consumer has taken everything.
+  public mutating func isDrained() -> Bool { refresh() && pending == 0 }
+
+  /// The memory of the whole ring, for giving its pages back while ``isDrained()``.
+  public var memory: UnsafeMutableRawPointer { data }
+
   /// Takes the own tail from shared memory, where another process of this end may have moved it. False if absurd.
   public mutating func reload() -> Bool {
     tail = own.tail.pointee.load(ordering: .acquiring)

@@ -51,8 +51,8 @@ enum Closing {
   /// A call still sleeps on the lane. In the kernel it would keep the socket alive until it returns, and so it does here:
   /// the connection is closed when the last one leaves.
   private static func put(off c: ConnectionRef, fd: Int32) -> Bool {
-    let copy = Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_DUPFD_CLOEXEC), 0)
-    guard copy >= 0, let hidden = Table.hide(Int32(truncatingIfNeeded: copy)) else { return false }
+    let copy = Table.makeHidden { Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_DUPFD_CLOEXEC), 0) }
+    guard let hidden = try? copy.get() else { return false }
     if c.pointee.registrations != nil { Registrations.removeAll(c) }
     c.pointee.fd = hidden
     c.pointee.isDeferred = true
@@ -69,16 +69,22 @@ enum Closing {
     c.pointee.wireup.stage = .ended
     c.unlockBoth()
     Service.unwatch(fd)
-    Service.unwatch(c.pointee.bell)
-    Service.unwatch(c.pointee.wireup.listener)
-    Service.unwatch(c.pointee.wireup.socket)
     Registrations.removeAll(c)
-    Table.closeHidden(c.pointee.bell)
-    Table.closeHidden(c.pointee.wireup.listener)
-    Table.closeHidden(c.pointee.wireup.socket)
-    c.pointee.bell = -1
-    c.pointee.wireup.listener = -1
-    c.pointee.wireup.socket = -1
+  }
+
+  /// Closes what the connection holds of Millrace's own. Nobody else uses the record, so nobody closes it too, and nothing
+  /// that the service thread was just about to make is forgotten.
+  private static func closeOwn(_ c: ConnectionRef) {
+    closeOwn(&c.pointee.bell)
+    closeOwn(&c.pointee.wireup.listener)
+    closeOwn(&c.pointee.wireup.socket)
+  }
+
+  private static func closeOwn(_ fd: inout Int32) {
+    guard fd >= 0 else { return }
+    Service.unwatch(fd)
+    Table.closeHidden(fd)
+    fd = -1
   }
 
   /// Waits, within bounds, for a cutover under way: until it is through, the kernel path carries its records.
@@ -156,6 +162,7 @@ enum Closing {
       leaveLane(c, fd: c.pointee.fd)
       Table.closeHidden(c.pointee.fd)
     }
+    closeOwn(c)
     c.pointee.segment?.unmap()
     c.pointee.segment = nil
     Stats.releaseRow(c)

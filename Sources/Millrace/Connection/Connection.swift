@@ -82,6 +82,9 @@ struct Connection: ~Copyable {
   var segment: Segment?
   var producer: RingProducer?
   var consumer: RingConsumer?
+  /// The producer's tail at the last look for idle rings, and when its pages were last given back.
+  var lookedAt: UInt64 = 0
+  var trimmed: UInt64 = 0
   var cutover = Cutover(role: .leader)
   var nonce = Nonce(0, 0)
   var records = RecordBuffer()

@@ -43,7 +43,10 @@ enum KernelPath {
     if c.pointee.pins.load(ordering: .acquiring) & Pins.receiveGate != 0 {
       return returnedWhileMoving(call, c, kind, bytes, peeked)
     }
-    if bytes > 0 { Policy.note(c) }
+    if bytes > 0 {
+      Stats.kernelBytes(c)
+      Policy.note(c)
+    }
     c.unpin(kind)
     total(call)
     return MR_DONE
@@ -88,6 +91,7 @@ enum KernelPath {
     call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
     if call.pointee.result > 0 {
       c.pointee.kernelSent.wrappingAdd(UInt64(call.pointee.result), ordering: .relaxed)
+      Stats.kernelBytes(c)
       Policy.note(c)
     }
     let now = c.unpin(kind)

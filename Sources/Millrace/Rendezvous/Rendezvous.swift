@@ -33,16 +33,14 @@ enum Rendezvous {
 
   /// The next caller at a listener, hidden; nil if there is none.
   static func accept(_ listener: Int32) -> Int32? {
-    let r = Kernel.call(
-      Int(SYS_accept4), Int(listener), 0, 0, Int(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue))
-    guard r >= 0 else { return nil }
-    return Table.hide(Int32(truncatingIfNeeded: r))
+    let made = Table.makeHidden {
+      Kernel.call(Int(SYS_accept4), Int(listener), 0, 0, Int(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue))
+    }
+    return try? made.get()
   }
 
   private static func open() throws(Errno) -> Int32 {
-    let fd = try Kernel.check(Kernel.call(Int(SYS_socket), Int(AF_UNIX), socketType, 0))
-    guard let hidden = Table.hide(Int32(truncatingIfNeeded: fd)) else { throw Errno(code: EMFILE) }
-    return hidden
+    try Table.makeHidden { Kernel.call(Int(SYS_socket), Int(AF_UNIX), socketType, 0) }.get()
   }
 
   private static func withName(_ c: ConnectionRef, _ body: (UnsafePointer<sockaddr_un>, Int) -> Int) -> Int {

@@ -12,7 +12,7 @@ enum Attaching {
   private static let listenTime: UInt64 = 5_000_000_000
   private static let answerTime: UInt64 = 1_000_000_000
   /// How long an attempt may keep bytes back before anything is agreed.
-  private static let quietTime: UInt64 = 50_000_000
+  private static let quietTime: UInt64 = 200_000_000
 
   static func begin(_ c: ConnectionRef) {
     guard c.pointee.attempt.load(ordering: .relaxed) == .underway,
@@ -24,6 +24,7 @@ enum Attaching {
     Stats.count(.candidates)
     c.pointee.attempts &+= 1
     if let reason = Policy.objection(c) { return refuse(c, reason) }
+    Stats.publish(c)
     if c.pointee.role == .follower { listen(c) } else { call(c) }
   }
 

@@ -55,10 +55,9 @@ enum Service {
   }
 
   private static func open() -> Bool {
-    let set = Kernel.call(Int(SYS_epoll_create1), Int(EPOLL_CLOEXEC))
-    guard set >= 0, let hiddenSet = Table.hide(Int32(truncatingIfNeeded: set)) else { return false }
-    let event = Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK))
-    guard event >= 0, let hiddenEvent = Table.hide(Int32(truncatingIfNeeded: event)) else { return false }
+    let set = Table.makeHidden { Kernel.call(Int(SYS_epoll_create1), Int(EPOLL_CLOEXEC)) }
+    let event = Table.makeHidden { Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK)) }
+    guard let hiddenSet = try? set.get(), let hiddenEvent = try? event.get() else { return false }
     epoll = hiddenSet
     wakeup = hiddenEvent
     Kernel.epollControl(epoll, EPOLL_CTL_ADD, wakeup, events: EPOLLIN.rawValue, data: 0)
@@ -81,7 +80,9 @@ enum Service {
   static func run() {
     withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
       while true {
-        let timeout = Attaching.timed > 0 ? tick : Attaching.listening > 0 ? slowTick : -1
+        let hasLanes = Trimming.look()
+        let timeout =
+          Attaching.timed > 0 ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)
         var index = 0
@@ -90,7 +91,7 @@ enum Service {
           index += 1
         }
         takeCandidates()
-        if timeout >= 0 { Attaching.lookAtDeadlines() }
+        if timeout == tick || timeout == slowTick { Attaching.lookAtDeadlines() }
       }
     }
   }

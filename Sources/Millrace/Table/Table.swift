@@ -55,14 +55,23 @@ enum Table {
   /// What the entry of a hidden descriptor points to.
   nonisolated(unsafe) private static var hiddenKind = UInt8(MR_HIDDEN.rawValue)
 
-  /// Moves a descriptor of ours out of the application's way: high, closed by exec, and known as hidden. Takes `fd`
-  /// over: the result replaces it. Nil if there is no room, and then `fd` is closed.
-  static func hide(_ fd: Int32) -> Int32? {
-    let hidden = HiddenDescriptors.move(fd)
-    Kernel.close(fd)
-    guard hidden >= 0 else { return nil }
+  /// Makes a descriptor of ours, out of the application's way: high, closed by exec, and known as hidden. `make` is one
+  /// system call that gives a descriptor or -errno; the number that it gives is free again two system calls later, so that
+  /// another thread of the application hardly ever finds it taken.
+  static func makeHidden(_ make: () -> Int) -> Result<Int32, Errno> {
+    let place = HiddenDescriptors.open()
+    let made = make()
+    guard made >= 0 else {
+      place.close()
+      return .failure(Errno(code: Int32(truncatingIfNeeded: 0 &- made)))
+    }
+    let moved = Kernel.call(Int(SYS_fcntl), made, Int(F_DUPFD_CLOEXEC), Int(place.lowest))
+    Kernel.close(Int32(truncatingIfNeeded: made))
+    place.close()
+    guard moved >= 0 else { return .failure(Errno(code: EMFILE)) }
+    let hidden = Int32(truncatingIfNeeded: moved)
     withUnsafeMutablePointer(to: &hiddenKind) { mr_set_entry(hidden, UnsafeMutableRawPointer($0)) }
-    return hidden
+    return .success(hidden)
   }
 
   static func closeHidden(_ fd: Int32) {
@@ -74,43 +83,40 @@ enum Table {
 
 /// Where hidden descriptors live: above the application's soft limit when the hard one allows, so that they neither
 /// take numbers that the application could get nor count against what it believes to have.
-enum HiddenDescriptors {
+struct HiddenDescriptors {
   /// Higher numbers would make the kernel's descriptor table, which every fork copies, large.
   private static let highest: UInt64 = 1 << 16
 
-  static func move(_ fd: Int32) -> Int32 {
+  /// The lowest number for a hidden descriptor.
+  let lowest: UInt64
+  /// The limit to put back.
+  private let limit: rlimit?
+
+  /// Finds the place for a hidden descriptor. Where the soft limit stands in the way it is raised until ``close()``:
+  /// another thread that reads it meanwhile sees it higher, which harms nobody.
+  static func open() -> HiddenDescriptors {
     var limit = rlimit()
     let read = withUnsafeMutablePointer(to: &limit) {
       Kernel.call(Int(SYS_prlimit64), 0, Int(RLIMIT_NOFILE.rawValue), 0, Int(bitPattern: $0))
     }
-    guard read == 0 else { return -1 }
-    let soft = UInt64(limit.rlim_cur)
-    if soft < UInt64(limit.rlim_max), soft <= highest {
-      return moveAbove(fd, soft: soft, limit: limit)
+    let soft = read == 0 ? UInt64(limit.rlim_cur) : 1024
+    guard read == 0, soft < UInt64(limit.rlim_max), soft <= highest else {
+      return HiddenDescriptors(lowest: min(soft - soft / 4, highest), limit: nil)
     }
-    return duplicate(fd, from: min(soft - soft / 4, highest))
-  }
-
-  /// Raises the soft limit for the length of one fcntl. Another thread that reads it meanwhile sees it higher, which
-  /// harms nobody.
-  private static func moveAbove(_ fd: Int32, soft: UInt64, limit: rlimit) -> Int32 {
     var raised = limit
     raised.rlim_cur = rlim_t(min(UInt64(limit.rlim_max), soft + 4 * highest))
-    setLimit(raised)
-    let r = duplicate(fd, from: soft)
-    setLimit(limit)
-    return r
+    set(raised)
+    return HiddenDescriptors(lowest: soft, limit: limit)
   }
 
-  private static func setLimit(_ limit: rlimit) {
+  func close() {
+    if let limit { Self.set(limit) }
+  }
+
+  private static func set(_ limit: rlimit) {
     var limit = limit
     withUnsafeMutablePointer(to: &limit) {
       _ = Kernel.call(Int(SYS_prlimit64), 0, Int(RLIMIT_NOFILE.rawValue), Int(bitPattern: $0), 0)
     }
-  }
-
-  private static func duplicate(_ fd: Int32, from lowest: UInt64) -> Int32 {
-    Int32(
-      truncatingIfNeeded: Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_DUPFD_CLOEXEC), Int(lowest)))
   }
 }

@@ -406,8 +406,8 @@ enum Registrations {
   /// The eventfd by which a sleeper in this set is woken from inside the process. The set's lock is held.
   private static func ensureNudge(_ set: EpollSetRef) {
     guard set.pointee.nudge < 0 else { return }
-    let made = Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK))
-    guard made >= 0, let hidden = Table.hide(Int32(truncatingIfNeeded: made)) else { return }
+    let made = Table.makeHidden { Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK)) }
+    guard let hidden = try? made.get() else { return }
     set.pointee.nudge = hidden
     Kernel.epollControl(set.pointee.fd, EPOLL_CTL_ADD, hidden, events: EPOLLIN.rawValue, data: nudgeToken)
   }
