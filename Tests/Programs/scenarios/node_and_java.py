@@ -21,19 +21,19 @@ def exchange(session, server_command, serve, client_command, at_least):
 
 @scenario("node with node", one_sided=True, small_rings=True)
 def node(session):
-    exchange(session, NODE, "serve", NODE, 8)
+    exchange(session, NODE, "serve", NODE, 5)
 
 
 @scenario("java threads with java")
 def java(session):
-    exchange(session, JAVA, "serve-threads", JAVA, 6)
+    exchange(session, JAVA, "serve-threads", JAVA, 4)
 
 
 @scenario("java selector with node", small_rings=True)
 def java_selector(session):
-    exchange(session, JAVA, "serve-selector", NODE, 8)
+    exchange(session, JAVA, "serve-selector", NODE, 5)
 
 
 @scenario("node with python")
 def node_with_python(session):
-    exchange(session, NODE, "serve", ASYNCIO, 8)
+    exchange(session, NODE, "serve", ASYNCIO, 5)

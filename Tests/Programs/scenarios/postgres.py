@@ -5,6 +5,8 @@ The server runs as another user than its clients when this runs as root, since P
 
 import os
 import pathlib
+import subprocess
+import time
 
 from registry import expect_lanes, scenario
 from session import LOOPBACK, check, free_port, random_bytes
@@ -39,7 +41,12 @@ def psql(session, port, *arguments, data=None):
 
 
 def wait_until_ready(session, port):
-    session.call("pg_isready", [programs() / "pg_isready", "-h", LOOPBACK, "-p", port, "-t", "20"], side="none")
+    """It accepts connections before it has started, and rejects them with a message."""
+    command = [programs() / "pg_isready", "-q", "-h", LOOPBACK, "-p", str(port)]
+    deadline = time.monotonic() + 20
+    while subprocess.run(command, env=session.environment("none"), check=False).returncode != 0:
+        check(time.monotonic() < deadline, "PostgreSQL does not get ready")
+        time.sleep(0.05)
 
 
 @scenario("postgres", one_sided=True)
