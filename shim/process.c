@@ -47,8 +47,12 @@ PUBLIC int daemon(int stay, int keep) {
 /// the connections are on TCP, and may earn a lane again.
 #define EXEC(REAL)                                   \
     do {                                             \
-        millrace_before_exec(shim_is_borrowed());    \
-        return (REAL);                               \
+        bool borrowed = shim_is_borrowed();          \
+        millrace_before_exec(borrowed, !borrowed);   \
+        int r = (REAL), error = errno;               \
+        if (!borrowed) millrace_exec_failed();       \
+        errno = error;                               \
+        return r;                                    \
     } while (0)
 
 PUBLIC int execve(const char *path, char *const arguments[], char *const environment[]) {
@@ -108,17 +112,26 @@ PUBLIC int execle(const char *path, const char *first, ...) {
     return execve(path, arguments, environment);
 }
 
+/// A child of a fork that ends without the destructors still gives back what it shares.
+PUBLIC _Noreturn void _exit(int status) {
+    shim_tell_end();
+    shim_raw(SYS_exit_group, status, 0, 0, 0, 0, 0);
+    __builtin_unreachable();
+}
+
+PUBLIC _Noreturn void _Exit(int status) { _exit(status); }
+
 PUBLIC int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]) {
     ENTER();
-    millrace_before_exec(shim_is_borrowed());
+    millrace_before_exec(shim_is_borrowed(), false);
     return real.posix_spawn(pid, path, actions, attributes, arguments, environment);
 }
 
 PUBLIC int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]) {
     ENTER();
-    millrace_before_exec(shim_is_borrowed());
+    millrace_before_exec(shim_is_borrowed(), false);
     return real.posix_spawnp(pid, file, actions, attributes, arguments, environment);
 }
 

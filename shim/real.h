@@ -56,6 +56,9 @@ long shim_raw(long number, long a, long b, long c, long d, long e, long f);
 /// The process that the tables describe. A vfork child runs in its parent's memory and must not touch them.
 bool shim_is_borrowed(void);
 
+/// The process ends: tells Swift, once.
+void shim_tell_end(void);
+
 /// Performs MR_SLEEP.
 void shim_sleep(struct mr_call *call);
 

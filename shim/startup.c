@@ -96,8 +96,15 @@ __attribute__((constructor(101))) static void load(void) {
     if (!shim_ready) shim_start();
 }
 
-__attribute__((destructor)) static void unload(void) {
-    if (shim_ready && !shim_is_borrowed()) millrace_exit();
+/// Whether the end of the process has been told: exit runs this and then _exit.
+static bool told;
+
+__attribute__((destructor)) static void unload(void) { shim_tell_end(); }
+
+void shim_tell_end(void) {
+    if (told || !shim_ready || shim_is_borrowed()) return;
+    told = true;
+    millrace_exit();
 }
 
 bool shim_is_borrowed(void) { return (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0) != owner; }

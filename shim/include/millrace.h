@@ -110,8 +110,9 @@ void millrace_after_fork(pid_t child);
 /// The process ends.
 void millrace_exit(void);
 /// An exec is about to happen. Connections whose descriptors survive it leave their lanes. `borrowed`: in a vfork child,
-/// whose descriptors the table does not describe.
-void millrace_before_exec(bool borrowed);
+/// whose descriptors the table does not describe. `replaces`: it is this process that becomes another program.
+void millrace_before_exec(bool borrowed, bool replaces);
+void millrace_exec_failed(void);
 
 // Life of a descriptor (Entry/Descriptors.swift).
 

@@ -45,7 +45,7 @@ enum Detaching {
 
 /// exec(3): the new image finds plain TCP sockets.
 enum Executing {
-  static func prepare(borrowed: Bool) {
+  static func prepare(borrowed: Bool, replaces: Bool) {
     guard Pool.highWater > 0 else { return }
     Pool.forEach { c in
       let attempt = c.pointee.attempt.load(ordering: .acquiring)
@@ -54,10 +54,20 @@ enum Executing {
       if c.pointee.wireup.stage.isMoving { Closing.settle(c) }
       Detaching.detach(c, .descriptorPassed)
     }
+    guard Forking.isChild, !borrowed, replaces else { return }
+    Forking.isReplaced = true
+    Forking.letGo()
+  }
+
+  /// The exec has failed: everything is as it was, but on TCP.
+  static func failed() {
+    guard Forking.isReplaced else { return }
+    Forking.isReplaced = false
+    Forking.takeBack()
   }
 
   /// Whether any descriptor of the connection is not closed by exec.
-  private static func survives(_ c: ConnectionRef) -> Bool {
+  static func survives(_ c: ConnectionRef) -> Bool {
     var left = c.pointee.descriptors
     var fd: Int32 = 0
     while left > 0, fd < Int32(MR_TABLE_SIZE) {

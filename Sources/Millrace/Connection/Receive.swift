@@ -51,6 +51,11 @@ enum Receive {
     let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
     var advanced = false
     while true {
+      if c.isShared, SharedLane.siblingLeaves(c) {
+        c.pointee.receiveLock.unlock()
+        SharedLane.awaitSibling(c)
+        return begin(call, c)
+      }
       let got = take(call, c, wanted: wanted)
       if got < 0 { return giveUp(call, c) }
       call.pointee.moved += got

@@ -47,6 +47,11 @@ enum Send {
       return done(call, 0, error: EINVAL)
     }
     while true {
+      if c.isShared, SharedLane.siblingLeaves(c) {
+        c.pointee.sendLock.unlock()
+        SharedLane.awaitSibling(c)
+        return begin(call, c)
+      }
       if mustAskKernel(c) { return askKernel(call, c) }
       let put = c.isShared ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
       if put < 0 { return giveUp(call, c) }

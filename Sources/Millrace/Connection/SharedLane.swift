@@ -11,7 +11,6 @@ enum SharedLane {
     let lock = c.pointee.segment!.side(c.pointee.role).familyReceiveLock
     FamilyLock.lock(lock)
     defer { FamilyLock.unlock(lock) }
-    if hasLeft(c) { return 0 }
     guard c.pointee.consumer!.reload() else { return -1 }
     return Receive.takeRing(call, c, wanted: wanted, peek: peek, discard: discard)
   }
@@ -20,7 +19,6 @@ enum SharedLane {
     let lock = c.pointee.segment!.side(c.pointee.role).familySendLock
     FamilyLock.lock(lock)
     defer { FamilyLock.unlock(lock) }
-    if hasLeft(c) { return 0 }
     guard c.pointee.producer!.reload() else { return -1 }
     return Send.put(call, c, wanted: wanted)
   }
@@ -58,15 +56,22 @@ enum SharedLane {
     return withUnsafeMutablePointer(to: &byte) { Kernel.receive(c.pointee.fd, $0, 1, Int32(MSG_PEEK)) } == 1
   }
 
-  /// Whether another process of this end has left the lane, or is about to: then this one goes on in TCP as soon as it
-  /// may, without a look at what was agreed. One direction's lock is held.
-  static func hasLeft(_ c: ConnectionRef) -> Bool {
-    guard c.pointee.wireup.stage == .attached else { return false }
+  /// Whether another process of this end has left the lane, or is about to. No data call may touch the rings then.
+  @inline(__always)
+  static func siblingLeaves(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.wireup.stage == .attached, let segment = c.pointee.segment else { return false }
+    return segment.side(c.pointee.role).down.pointee.load(ordering: .acquiring) != 0
+  }
+
+  /// Waits a little for the sibling, and follows it to TCP when it is there. No lock of the connection's is held.
+  static func awaitSibling(_ c: ConnectionRef) {
     let down = c.pointee.segment!.side(c.pointee.role).down
-    if down.pointee.load(ordering: .acquiring) == 0 { return false }
     Kernel.futexWait(UnsafeMutableRawPointer(down), expected: leaving, nanoseconds: 1_000_000)
-    if down.pointee.load(ordering: .acquiring) == left { Leaving.followSibling(c) }
-    return true
+    guard down.pointee.load(ordering: .acquiring) == left else { return }
+    c.lockBoth()
+    if c.pointee.wireup.stage == .attached { Leaving.followSibling(c) }
+    c.unlockBoth()
+    Waiters.wake(c)
   }
 
   /// Takes the positions from shared memory, before a look that no call's lock protects.
@@ -77,33 +82,48 @@ enum SharedLane {
   }
 }
 
-/// A lock among the processes of one end. The word holds the holder's thread, so that the death of a holder is noticed.
+/// A lock among the processes of one end. The word holds the holder's thread, so that the death of a holder is noticed,
+/// and a bit for somebody who waits.
 enum FamilyLock {
   /// How long a waiter sleeps before it asks whether the holder still lives, in nanoseconds.
   private static let patience: UInt64 = 50_000_000
+  private static let waited: UInt32 = 1 << 31
 
   static func lock(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
     let me = Kernel.threadID()
+    var mine = me
     var round = 0
     while true {
       // Acquires what the last holder released in unlock.
-      let (taken, holder) = word.pointee.compareExchange(
-        expected: 0, desired: me, successOrdering: .acquiring, failureOrdering: .relaxed)
+      let (taken, seen) = word.pointee.compareExchange(
+        expected: 0, desired: mine, successOrdering: .acquiring, failureOrdering: .relaxed)
       if taken { return }
       round += 1
       if round < 64 {
         cl_pause()
         continue
       }
-      Kernel.futexWait(UnsafeMutableRawPointer(word), expected: holder, nanoseconds: patience)
-      if word.pointee.load(ordering: .relaxed) == holder, Kernel.call(Int(SYS_kill), Int(holder), 0) == -Int(ESRCH) {
-        _ = word.pointee.compareExchange(expected: holder, desired: 0, ordering: .acquiringAndReleasing)
-      }
+      // Whoever gets it after a sleep cannot know that he was the only one asleep.
+      mine = me | waited
+      sleep(word, seen)
+    }
+  }
+
+  private static func sleep(_ word: UnsafeMutablePointer<Atomic<UInt32>>, _ seen: UInt32) {
+    let marked = seen | waited
+    if seen != marked {
+      guard word.pointee.compareExchange(expected: seen, desired: marked, ordering: .relaxed).exchanged else { return }
+    }
+    Kernel.futexWait(UnsafeMutableRawPointer(word), expected: marked, nanoseconds: patience)
+    let holder = Int(marked & ~waited)
+    if word.pointee.load(ordering: .relaxed) == marked, Kernel.call(Int(SYS_kill), holder, 0) == -Int(ESRCH) {
+      _ = word.pointee.compareExchange(expected: marked, desired: 0, ordering: .acquiringAndReleasing)
     }
   }
 
   static func unlock(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
-    word.pointee.store(0, ordering: .releasing)
-    Kernel.futexWake(UnsafeMutableRawPointer(word))
+    if word.pointee.exchange(0, ordering: .releasing) & waited != 0 {
+      Kernel.futexWake(UnsafeMutableRawPointer(word))
+    }
   }
 }

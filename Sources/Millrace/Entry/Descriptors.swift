@@ -75,6 +75,7 @@ enum Forking {
   }
 
   static func child() {
+    isChild = true
     Table.lock.reset()
     Registrations.forked()
     Stats.forked()
@@ -102,8 +103,35 @@ enum Forking {
     c.pointee.reason = .sharedByFork
   }
 
-  /// The process ends in good order: others who share its connections learn that it does not any more.
+  /// The process ends, or becomes another program: others who share its connections learn that it does not any more.
+  /// Descriptors that survive an exec stay shared.
+  static func letGo() {
+    Pool.forEach { c in
+      guard !Executing.survives(c) || !isReplaced else { return }
+      count(c, -1)
+    }
+  }
+
+  /// The exec has failed.
+  static func takeBack() {
+    Pool.forEach { c in
+      guard !Executing.survives(c) else { return }
+      count(c, 1)
+    }
+  }
+
+  private static func count(_ c: ConnectionRef, _ change: Int32) {
+    c.pointee.users?.pointee.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
+    laneUsers(c)?.pointee.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
+  }
+
+  /// Whether this is the child of a fork, which has something to give back.
+  nonisolated(unsafe) static var isChild = false
+  /// An exec is under way.
+  nonisolated(unsafe) static var isReplaced = false
+
   static func exit() {
+    if isChild { letGo() }
     Log.summary(attaches: Stats.value(.attaches), candidates: Stats.value(.candidates))
   }
 }

@@ -231,7 +231,12 @@ public func millraceAfterFork(_ child: Int32) { Forking.parent(child) }
 public func millraceForkedChild() { Forking.child() }
 
 @c(millrace_before_exec)
-public func millraceBeforeExec(_ borrowed: Bool) { Executing.prepare(borrowed: borrowed) }
+public func millraceBeforeExec(_ borrowed: Bool, _ replaces: Bool) {
+  Executing.prepare(borrowed: borrowed, replaces: replaces)
+}
+
+@c(millrace_exec_failed)
+public func millraceExecFailed() { Executing.failed() }
 
 @c(millrace_exit)
 public func millraceExit() { Forking.exit() }
