@@ -125,9 +125,9 @@ static inline long cl_receive_descriptor(int fd, void *buffer, size_t bytes, int
 /// -errno. With MSG_TRUNC the bytes are discarded, and the vector's memory is not touched.
 static inline long cl_receive_vector(int fd, const struct iovec *vector, size_t count, size_t skip, size_t most,
                                      int flags) {
-    struct iovec limited[64];
+    struct iovec limited[1024];
     struct msghdr message = {.msg_iov = limited};
-    for (size_t i = 0; i < count && most > 0 && message.msg_iovlen < 64; i++) {
+    for (size_t i = 0; i < count && most > 0 && message.msg_iovlen < 1024; i++) {
         if (skip >= vector[i].iov_len) {
             skip -= vector[i].iov_len;
             continue;

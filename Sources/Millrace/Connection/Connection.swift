@@ -114,6 +114,9 @@ struct Connection: ~Copyable {
 
   /// First of the epoll registrations of this connection.
   var registrations: RegistrationRef?
+  /// The lane has been in the hands of several processes since a fork. It stays so: what another one has done shows in
+  /// shared memory only.
+  var isFamily = false
   /// Processes that hold this end since a fork; in memory that a fork shares.
   var users: UnsafeMutablePointer<Atomic<UInt32>>?
 

@@ -12,10 +12,10 @@ enum Detaching {
     guard c.pointee.attempt.load(ordering: .acquiring) == .attached else { return }
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
-    if c.isShared, !SharedLane.claimDetach(c) { return }
+    if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
     begin(c, reason)
     wait(c)
-    if c.isShared { SharedLane.finishDetach(c) }
+    if c.pointee.isFamily { SharedLane.finishDetach(c) }
   }
 
   /// Writes the own DETACH. The rest follows as the peer's arrives, whoever looks.

@@ -204,7 +204,8 @@ enum Resend {
 
   /// Writes as much as the kernel takes. True if everything is out and the connection is TCP's again.
   static func go(_ c: ConnectionRef) -> Bool {
-    guard c.pointee.isResending else { return false }
+    // Records go first.
+    guard c.pointee.isResending, c.pointee.outgoing.count == 0 else { return false }
     if let producer = c.pointee.producer {
       while c.pointee.resendFrom < producer.tail {
         let rest = producer.retained(from: c.pointee.resendFrom)
@@ -230,7 +231,7 @@ enum Resend {
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)
     c.pointee.wireup.stage = .ended
-    if c.isShared { SharedLane.finishDetach(c) }
+    if c.pointee.isFamily { SharedLane.finishDetach(c) }
     Service.attemptEnded(c)
     return true
   }

@@ -117,7 +117,7 @@ enum Options {
       argument.storeBytes(of: Int32(truncatingIfNeeded: bytes), as: Int32.self)
       return 0
     case CL_SIOCOUTQ:
-      guard c.pointee.sendPath.load(ordering: .acquiring) == .lane else { return nil }
+      guard c.pointee.sendPath.load(ordering: .acquiring) != .kernel else { return nil }
       // What is in the ring is in the peer's memory: acknowledged, in TCP's words.
       argument.storeBytes(of: 0, as: Int32.self)
       return 0

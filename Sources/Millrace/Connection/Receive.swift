@@ -51,7 +51,7 @@ enum Receive {
     let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
     var advanced = false
     while true {
-      if c.isShared, SharedLane.siblingLeaves(c) {
+      if c.pointee.isFamily, SharedLane.siblingLeaves(c) {
         c.pointee.receiveLock.unlock()
         SharedLane.awaitSibling(c)
         return begin(call, c)
@@ -104,7 +104,7 @@ enum Receive {
     guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else {
       return takeKernel(call, c, wanted: wanted, peek: peek)
     }
-    if c.isShared { return SharedLane.take(call, c, wanted: wanted, peek: peek, discard: discard) }
+    if c.pointee.isFamily { return SharedLane.take(call, c, wanted: wanted, peek: peek, discard: discard) }
     return takeRing(call, c, wanted: wanted, peek: peek, discard: discard)
   }
 
@@ -247,8 +247,8 @@ enum Receive {
       let word = c.pointee.segment!.side(c.pointee.role).readerArm
       call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
       // Whoever clears the arm after this look changes the word, and the futex does not sleep.
-      call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent)
-      guard call.pointee.expected & ArmBits.futex != 0 else { return nil }
+      // Should the arm be gone already, the futex returns at once; the lock is free meanwhile, whatever the peer does.
+      call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent) | ArmBits.futex
     } else {
       Waiters.sleepOnChanges(call, c)
     }

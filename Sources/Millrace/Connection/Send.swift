@@ -39,21 +39,23 @@ enum Send {
     guard call.pointee.flags & Int32(MSG_OOB) == 0 else {
       // Only TCP has urgent data: the connection goes back to it.
       c.pointee.sendLock.unlock()
-      Detaching.detach(c, .urgentData)
-      return begin(call, c)
+      Descriptors.decline(call.pointee.fd, .urgentData)
+      if c.pointee.sendPath.load(ordering: .acquiring) == .kernel { return begin(call, c) }
+      // The peer does not answer, as if its window were closed.
+      return done(call, 0, error: EAGAIN)
     }
     guard let wanted = Vectors.length(call) else {
       c.pointee.sendLock.unlock()
       return done(call, 0, error: EINVAL)
     }
     while true {
-      if c.isShared, SharedLane.siblingLeaves(c) {
+      if c.pointee.isFamily, SharedLane.siblingLeaves(c) {
         c.pointee.sendLock.unlock()
         SharedLane.awaitSibling(c)
         return begin(call, c)
       }
       if mustAskKernel(c) { return askKernel(call, c) }
-      let put = c.isShared ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
+      let put = c.pointee.isFamily ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
       if put < 0 { return giveUp(call, c) }
       call.pointee.moved += put
       if call.pointee.moved >= wanted || (put == 0 && call.pointee.file >= 0 && call.pointee.error != EAGAIN) {
@@ -198,8 +200,7 @@ enum Send {
     guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c) else { return nil }
     let word = c.pointee.segment!.side(c.pointee.role).writerArm
     call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
-    call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent)
-    guard call.pointee.expected & ArmBits.futex != 0 else { return nil }
+    call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent) | ArmBits.futex
     _ = c.pin(Pins.sleeper)
     call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
     c.pointee.sendLock.unlock()

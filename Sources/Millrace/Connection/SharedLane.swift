@@ -76,7 +76,7 @@ enum SharedLane {
 
   /// Takes the positions from shared memory, before a look that no call's lock protects.
   static func refresh(_ c: ConnectionRef) {
-    guard c.isShared, c.pointee.consumer != nil else { return }
+    guard c.pointee.isFamily, c.pointee.consumer != nil else { return }
     _ = c.pointee.consumer!.reload()
     _ = c.pointee.producer!.reload()
   }

@@ -55,6 +55,7 @@ enum Forking {
       c.lockBoth()
       c.pointee.users?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
       laneUsers(c)?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
+      if c.pointee.wireup.stage == .attached { c.pointee.isFamily = true }
     }
   }
 

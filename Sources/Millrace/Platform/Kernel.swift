@@ -8,6 +8,8 @@ struct Errno: Error, Equatable {
   static var again: Errno { Errno(code: EAGAIN) }
   static var connectionRefused: Errno { Errno(code: ECONNREFUSED) }
   static var addressInUse: Errno { Errno(code: EADDRINUSE) }
+  /// Whether something of the process's, or of the machine's, has run out.
+  var isExhaustion: Bool { code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS }
   static var interrupted: Errno { Errno(code: EINTR) }
 }
 

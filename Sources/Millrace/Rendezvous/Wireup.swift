@@ -35,6 +35,8 @@ struct Wireup {
   var socket: Int32 = -1
   /// When the present stage is given up, CLOCK_MONOTONIC in nanoseconds.
   var deadline: UInt64 = 0
+  /// By how much it was moved on last, for a peer that does not answer.
+  var patience: UInt64 = 0
   var local = Endpoint()
   var peer = Endpoint()
   /// The cutover waits for calls to leave the kernel.

@@ -37,12 +37,15 @@ enum Attaching {
       enter(c, .listening, for: listenTime)
       Service.watch(c, c.pointee.wireup.listener, .listener, EPOLLIN.rawValue)
     } catch {
-      refuse(c, error == .addressInUse ? .nameTaken : .descriptorsExhausted)
+      refuse(c, error.isExhaustion ? .descriptorsExhausted : .nameTaken)
     }
   }
 
   static func callArrived(_ c: ConnectionRef) {
-    while c.pointee.wireup.stage == .listening, let socket = Rendezvous.accept(c.pointee.wireup.listener) {
+    // A few at a time: whoever calls in a loop does not keep the service from others.
+    var rounds = 0
+    while rounds < 8, c.pointee.wireup.stage == .listening, let socket = Rendezvous.accept(c.pointee.wireup.listener) {
+      rounds += 1
       guard Identity.isPeer(socket, of: c) else {
         // Somebody else's call leaves the name to the true peer.
         Stats.count(.hostileMessages)
@@ -89,7 +92,7 @@ enum Attaching {
     do throws(Errno) {
       c.pointee.wireup.socket = try Rendezvous.call(c)
     } catch {
-      return refuse(c, error == .connectionRefused || error == .again ? .noPeer : .descriptorsExhausted)
+      return refuse(c, error.isExhaustion ? .descriptorsExhausted : .noPeer)
     }
     guard Identity.isPeer(c.pointee.wireup.socket, of: c) else { return refuse(c, .identityMismatch) }
     guard let made = Segment.create(ringBytes: Int(Configuration.settings.ringBytes)) else {
@@ -171,6 +174,7 @@ enum Attaching {
     c.pointee.records = RecordBuffer()
     c.pointee.outgoing = OutgoingRecords()
     c.pointee.wireup.isOrphan = false
+    c.pointee.isFamily = false
     c.pointee.wireup.kernelEnded = false
     c.pointee.cutover = Cutover(role: c.pointee.role)
     return true
@@ -207,6 +211,7 @@ enum Attaching {
   private static func enter(_ c: ConnectionRef, _ stage: Wireup.Stage, for time: UInt64) {
     c.pointee.wireup.stage = stage
     c.pointee.wireup.deadline = Kernel.now() &+ time
+    c.pointee.wireup.patience = 0
     if stage.isTimed { timed = max(timed, 1) } else { listening = max(listening, 1) }
   }
 
@@ -221,7 +226,10 @@ enum Attaching {
       if stage.isMoving { Mover.advance(c) }
       if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
       if now > c.pointee.wireup.deadline { expire(c) }
-      if c.pointee.wireup.stage.isTimed { timed += 1 }
+      // A peer that has let several deadlines go by is no reason to hurry.
+      if c.pointee.wireup.stage.isTimed {
+        if c.pointee.wireup.patience < 1_000_000_000 { timed += 1 } else { listening += 1 }
+      }
       if c.pointee.wireup.stage == .listening { listening += 1 }
       c.unpin(Pins.sleeper)
     }
@@ -231,7 +239,11 @@ enum Attaching {
     switch c.pointee.wireup.stage {
     case .listening: refuse(c, .noPeer)
     case .called, .calling: refuse(c, .wireupTimeout)
-    case .wired:
+    case .wired, .detaching, .leaving:
+      // From here on only the peer can go on; a peer that is stopped is looked after less and less often.
+      c.pointee.wireup.patience = min(max(c.pointee.wireup.patience &* 2, quietTime), 4_000_000_000)
+      c.pointee.wireup.deadline = Kernel.now() &+ c.pointee.wireup.patience
+      guard c.pointee.wireup.stage == .wired else { return }
       c.lockBoth()
       let reason: DeclineReason = c.pointee.wireup.auditFailed ? .unaccountedIO : .busy
       if c.pointee.wireup.stage == .wired { Leaving.giveUp(c, reason) }

@@ -30,7 +30,7 @@ enum Trimming {
   /// Each end answers for the ring that it writes: under its send lock nobody puts anything in, and an empty ring has
   /// nothing that anybody could read.
   private static func trim(_ c: ConnectionRef) {
-    guard !c.isShared, c.pointee.sendLock.tryLock() else { return }
+    guard !c.pointee.isFamily, c.pointee.sendLock.tryLock() else { return }
     defer { c.pointee.sendLock.unlock() }
     guard c.pointee.wireup.stage == .attached, let producer = c.pointee.producer else { return }
     let wasIdle = producer.tail == c.pointee.lookedAt
