@@ -37,7 +37,7 @@ MODES = {
     # As "lane", and no end ever spins: every wait goes through arming and the bell.
     "asleep": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_SPIN": "0"},
 }
-DEFAULT_MODES = "kernel,idle,lane,race"
+DEFAULT_MODES = "kernel,idle,default,lane"
 TIMEOUT_SECONDS = 30
 
 
