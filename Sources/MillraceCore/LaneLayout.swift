@@ -60,13 +60,6 @@ public struct SideControl {
   /// The follower's cut plus one, from before it said "learned". The leader acts on ``cut`` only; this one tells it, when
   /// the follower has died, where the follower's ring continues its kernel stream.
   public var fixedCut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 16) }
-  /// Not 0: this end has left the lane, or asks to.
-  public var down: UnsafeMutablePointer<Atomic<UInt32>> { narrow(4, 12) }
-  /// Processes that hold this end: 1, and one more for each fork.
-  public var users: UnsafeMutablePointer<Atomic<UInt32>> { narrow(5, 0) }
-  /// The lock of each direction among the processes of this end, once there are several.
-  public var familyReceiveLock: UnsafeMutablePointer<Atomic<UInt32>> { narrow(5, 4) }
-  public var familySendLock: UnsafeMutablePointer<Atomic<UInt32>> { narrow(5, 8) }
 }
 
 /// The words that belong to neither end.

@@ -108,8 +108,8 @@ enum Closing {
 
   /// FIN or RESET on the lane; the kernel's own follows with the real close. Both locks are held.
   private static func sayFarewell(_ c: ConnectionRef, fd: Int32) {
-    let users = c.pointee.segment!.side(c.pointee.role).users
-    if users.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue > 0 { return }
+    // Whoever closes last says it. Should two do so at once, the bell's hang-up says as much.
+    if c.isShared { return }
     Stats.count(.laneEnds)
     SharedLane.refresh(c)
     var flags = FinishFlags.finished | FinishFlags.closed
@@ -166,7 +166,7 @@ enum Closing {
     c.pointee.segment?.unmap()
     c.pointee.segment = nil
     Stats.releaseRow(c)
-    let left = c.pointee.users!.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+    let left = c.pointee.family!.pointee.users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
     Table.lock.lock()
     Pool.put(c, stillShared: left > 0)
     Table.lock.unlock()

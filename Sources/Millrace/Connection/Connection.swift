@@ -117,8 +117,8 @@ struct Connection: ~Copyable {
   /// The lane has been in the hands of several processes since a fork. It stays so: what another one has done shows in
   /// shared memory only.
   var isFamily = false
-  /// Processes that hold this end since a fork; in memory that a fork shares.
-  var users: UnsafeMutablePointer<Atomic<UInt32>>?
+  /// What is shared with the children of a fork.
+  var family: UnsafeMutablePointer<FamilyWords>?
 
   // The service thread's own.
   var wireup = Wireup()
@@ -199,7 +199,7 @@ extension UnsafeMutablePointer where Pointee == Connection {
 
   /// Whether this process shares the connection with others since a fork.
   var isShared: Bool {
-    guard let users = pointee.users else { return false }
-    return users.pointee.load(ordering: .acquiring) > 1
+    guard let family = pointee.family else { return false }
+    return family.pointee.users.load(ordering: .acquiring) > 1
   }
 }

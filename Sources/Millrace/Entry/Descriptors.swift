@@ -53,23 +53,16 @@ enum Forking {
     Pool.forEach { if $0.pointee.wireup.stage.isMoving { Closing.settle($0) } }
     Pool.forEach { c in
       c.lockBoth()
-      c.pointee.users?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
-      laneUsers(c)?.pointee.wrappingAdd(1, ordering: .acquiringAndReleasing)
+      count(c, 1)
       if c.pointee.wireup.stage == .attached { c.pointee.isFamily = true }
     }
-  }
-
-  private static func laneUsers(_ c: ConnectionRef) -> UnsafeMutablePointer<Atomic<UInt32>>? {
-    guard c.pointee.wireup.stage == .attached, let segment = c.pointee.segment else { return nil }
-    return segment.side(c.pointee.role).users
   }
 
   static func parent(_ child: Int32) {
     guard Pool.highWater > 0 else { return }
     Pool.forEach { c in
       if child < 0 {
-        c.pointee.users?.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
-        laneUsers(c)?.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        count(c, -1)
       }
       c.unlockBoth()
     }
@@ -122,8 +115,7 @@ enum Forking {
   }
 
   private static func count(_ c: ConnectionRef, _ change: Int32) {
-    c.pointee.users?.pointee.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
-    laneUsers(c)?.pointee.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
+    c.pointee.family?.pointee.users.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
   }
 
   /// Whether this is the child of a fork, which has something to give back.

@@ -175,6 +175,7 @@ enum Attaching {
     c.pointee.outgoing = OutgoingRecords()
     c.pointee.wireup.isOrphan = false
     c.pointee.isFamily = false
+    c.pointee.family!.pointee.down.store(0, ordering: .relaxed)
     c.pointee.wireup.kernelEnded = false
     c.pointee.cutover = Cutover(role: c.pointee.role)
     return true

@@ -10,8 +10,8 @@ enum Pool {
   static let capacity = 1 << 16
 
   nonisolated(unsafe) private static var records: ConnectionRef?
-  /// Processes per connection since a fork, shared with the children: one word for each record.
-  nonisolated(unsafe) private static var users: UnsafeMutablePointer<Atomic<UInt32>>?
+  /// Shared with the children of a fork: one for each record.
+  nonisolated(unsafe) private static var families: UnsafeMutablePointer<FamilyWords>?
   nonisolated(unsafe) private static var template: ConnectionRef?
   nonisolated(unsafe) private static var serial: UInt32 = 0
   nonisolated(unsafe) private static var freeHead: Int32 = -1
@@ -22,7 +22,7 @@ enum Pool {
   nonisolated(unsafe) private(set) static var highWater: Int32 = 0
 
   static func take() -> ConnectionRef? {
-    guard prepare(), let records, let users, let nextFree else { return nil }
+    guard prepare(), let records, let families, let nextFree else { return nil }
     var index = freeHead
     if index >= 0 {
       freeHead = nextFree[Int(index)]
@@ -38,8 +38,8 @@ enum Pool {
     serial &+= 1
     record.pointee.wireup.serial = serial
     record.pointee.index = index
-    record.pointee.users = users + Int(index)
-    users[Int(index)].store(1, ordering: .relaxed)
+    record.pointee.family = families + Int(index)
+    (families + Int(index)).initialize(to: FamilyWords())
     return record
   }
 
@@ -80,8 +80,8 @@ enum Pool {
 
   /// A lent record whose borrower has let go, if the first one has: looking further would cost time for each socket.
   private static func takeReturned() -> Int32? {
-    guard lentHead >= 0, let users, let nextFree else { return nil }
-    guard users[Int(lentHead)].load(ordering: .acquiring) == 0 else { return nil }
+    guard lentHead >= 0, let families, let nextFree else { return nil }
+    guard families[Int(lentHead)].users.load(ordering: .acquiring) == 0 else { return nil }
     let index = lentHead
     lentHead = nextFree[Int(index)]
     return index
@@ -93,15 +93,16 @@ enum Pool {
         .bindMemory(to: Connection.self, capacity: capacity)
       nextFree = Kernel.reserve(capacity * 4)?.bindMemory(to: Int32.self, capacity: capacity)
     }
-    if users == nil {
-      users = Kernel.reserve(capacity * 4, shared: true)?.bindMemory(to: Atomic<UInt32>.self, capacity: capacity)
+    if families == nil {
+      families = Kernel.reserve(capacity * MemoryLayout<FamilyWords>.stride, shared: true)?
+        .bindMemory(to: FamilyWords.self, capacity: capacity)
     }
-    return records != nil && users != nil && nextFree != nil
+    return records != nil && families != nil && nextFree != nil
   }
 
   /// In the child of a fork: new connections get words of the child's own.
   static func forked() {
-    users = nil
+    families = nil
   }
 
   /// The record at `index`, if it was ever handed out.

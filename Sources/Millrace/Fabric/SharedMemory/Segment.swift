@@ -30,8 +30,6 @@ struct Segment {
       segment.page.storeBytes(of: LaneLayout.magic, as: UInt64.self)
       segment.page.storeBytes(of: LaneLayout.version, toByteOffset: 8, as: UInt32.self)
       segment.page.storeBytes(of: UInt32(ringBytes), toByteOffset: 12, as: UInt32.self)
-      segment.side(.leader).users.pointee.store(1, ordering: .relaxed)
-      segment.side(.follower).users.pointee.store(1, ordering: .relaxed)
       return (segment, descriptor)
     }
     Kernel.close(descriptor)
