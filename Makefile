@@ -100,6 +100,7 @@ format: ## Rewrite the sources in the project's style
 lint: build ## Check style, sizes, and what the library exports and needs
 	@echo "== lint"
 	$(SWIFT) format lint --strict -r $(SWIFT_SOURCES)
+	$(SWIFT) format lint --strict -r --configuration Tests/documented.swift-format Sources/MillraceCore
 	@$(if $(C_SOURCES),$(CLANG_FORMAT) --dry-run -Werror $(C_SOURCES))
 	@$(PYTHON) Tests/tidy.py
 	@$(PYTHON) Tests/tidy_library.py $(LIBRARY) shim/exports.map
