@@ -33,6 +33,9 @@ int main(void) {
   saw(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == -1 && errno == EPERM, "nor get another seal");
   saw(memory[0] = 'x', "and stays writable");
   saw(fcntl(fd, F_GET_SEALS) == (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), "whoever has it can ask for its seals");
+  saw(madvise(memory, (size_t)page, MADV_REMOVE) == 0 && memory[page] == 0,
+      "MADV_REMOVE gives its pages back; they read 0");
+  memory[0] = 'x';
   close(fd);
   saw(memory[page] == 'x', "the mapping outlives the descriptor");
   return unexpected;
