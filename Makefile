@@ -95,7 +95,7 @@ install: build ## Install under PREFIX (default /usr/local), staged under DESTDI
 
 format: ## Rewrite the sources in the project's style
 	$(SWIFT) format -i -r $(SWIFT_SOURCES)
-	$(if $(C_SOURCES),$(CLANG_FORMAT) -i $(C_SOURCES))
+	@$(if $(C_SOURCES),$(CLANG_FORMAT) -i $(C_SOURCES))
 
 lint: build ## Check style, sizes, and what the library exports and needs
 	@echo "== lint"
