@@ -1,4 +1,5 @@
-// Two threads sleep in one set on one edge-triggered connection: one arrival wakes exactly one of them.
+// Two threads sleep in one set on one edge-triggered connection: one arrival wakes exactly one of them.  One more wake in
+// all is allowed, for the moment in which the connection changes its path.
 #include "observe.h"
 
 static int set;
@@ -36,12 +37,12 @@ static void body(int a, int b) {
     double start = now();
     while (wakes < i && now() - start < 5) sched_yield();
     for (int j = 0; j < 2; j++) await_asleep(tids[j]);
-    if (wakes != i) say("%d wakes after %d arrivals", wakes, i);
+    if (wakes < i || wakes > i + 1) say("%d wakes after %d arrivals", wakes, i);
     if (recv(b, &byte, 1, 0) != 1) give_up("recv");
   }
   if (write(stop[1], "x", 1) != 1) give_up("pipe");
   for (int i = 0; i < 2; i++) join_thread(threads[i]);
-  say("%d wakes", wakes);
+  check_that("one wake for each", wakes == 20 || wakes == 21);
   close(set);
 }
 
