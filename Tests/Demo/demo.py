@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "Support"), str(HERE.parent / "Programs")]
@@ -25,15 +26,16 @@ def say(text):
     print(text, flush=True)
 
 
-def show_connections():
-    """A few lines of `millrace ss` while the load runs."""
-    if not COMMAND.exists():
-        return
-    out = subprocess.run([COMMAND, "ss"], capture_output=True, text=True, timeout=20).stdout.splitlines()
-    for line in out[:4]:
-        say(f"      | {line[:110]}")
-    if len(out) > 4:
-        say(f"      | ... and {len(out) - 4} more")
+def show_connections(session, server, load, wanted):
+    """A few lines of `millrace ss` about the server, as soon as the load's connections are on their lanes."""
+    while lanes.attaches(session, server) < wanted and load.child.poll() is None:
+        time.sleep(0.05)
+    out = subprocess.run([COMMAND, "ss", "--pid", str(server.pid)], capture_output=True, text=True, timeout=20).stdout
+    lines = [line for line in out.splitlines() if line.startswith(("PATH", "lane"))]
+    for line in lines[:4]:
+        say(f"      | {line}")
+    if len(lines) > 4:
+        say(f"      | ... and {len(lines) - 4} more")
 
 
 def redis(label, figures):
@@ -48,7 +50,7 @@ def redis(label, figures):
             load = session.start(f"load-{key}", ["redis-benchmark", "-p", port, "-t", "get", "--csv", *options],
                                  side="client")
             if label == MILLRACE and key == "redis-50":
-                show_connections()
+                show_connections(session, server, load, lanes.attaches(session, server) + 50)
             check(load.wait(60) == 0, f"redis-benchmark failed: {load.text()}")
             match = re.search(r'"GET","([0-9.]+)"', load.text())
             check(match, f"redis-benchmark said: {load.text()}")
