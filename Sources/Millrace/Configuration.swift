@@ -26,6 +26,7 @@ enum Configuration {
       readVariable(environment, .ring)
       readVariable(environment, .spin)
       readVariable(environment, .stats)
+      readVariable(environment, .chaos)
       readRules(environment)
     }
     if settings.firstFabric != .shm, settings.secondFabric != .shm { settings.enabled = false }

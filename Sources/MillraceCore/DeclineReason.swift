@@ -34,9 +34,11 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
   case raced
   case hiddenLimit
   case stdio
+  case peerLeft
+  case chaos
 
   /// How many reasons there are; raw values are 0 ..< count.
-  public static var count: Int { Int(DeclineReason.stdio.rawValue) + 1 }
+  public static var count: Int { Int(DeclineReason.chaos.rawValue) + 1 }
 
   /// The name that logs, `millrace ss` and `millrace reasons` print.
   public var name: StaticString {
@@ -72,6 +74,8 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .raced: "raced"
     case .hiddenLimit: "hidden-limit"
     case .stdio: "stdio"
+    case .peerLeft: "peer-left"
+    case .chaos: "chaos"
     }
   }
 
@@ -109,6 +113,8 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .raced: "The descriptor was closed or replaced while a lane was being agreed."
     case .hiddenLimit: "The limit of hidden descriptors or of lanes in this process is reached."
     case .stdio: "libc's stdio reads or writes the descriptor (fdopen, or it is stdin, stdout or stderr)."
+    case .peerLeft: "The peer left the lane; it is tried again when the traffic has doubled."
+    case .chaos: "MILLRACE_CHAOS made the connection leave its lane; it may attach again at once."
     }
   }
 }

@@ -17,9 +17,10 @@ public enum Variable: UInt8, CaseIterable, Sendable {
   case spin
   case log
   case stats
+  case chaos
 
   /// How many variables there are; raw values are 0 ..< count.
-  public static var count: Int { Int(Variable.stats.rawValue) + 1 }
+  public static var count: Int { Int(Variable.chaos.rawValue) + 1 }
 
   /// The variable's name in the environment. It ends with a zero byte, as getenv wants it.
   public var name: StaticString {
@@ -33,6 +34,7 @@ public enum Variable: UInt8, CaseIterable, Sendable {
     case .spin: "MILLRACE_SPIN"
     case .log: "MILLRACE_LOG"
     case .stats: "MILLRACE_STATS"
+    case .chaos: "MILLRACE_CHAOS"
     }
   }
 }
@@ -76,6 +78,10 @@ public struct Settings: Sendable {
   public var spinAuto: Bool
   /// MILLRACE_LOG.
   public var logLevel: LogLevel
+  /// MILLRACE_CHAOS: the seed of a debugging aid that makes lanes be left at random; 0 for none.
+  public var chaosSeed: UInt64 = 0
+  /// How many of a thousand lanes are left in each millisecond.
+  public var chaosRate: UInt32 = 0
   /// MILLRACE_STATS: whether the process has a statistics page.
   public var stats: Bool
 
@@ -110,6 +116,7 @@ public struct Settings: Sendable {
     case .spin: problem = scanner.spin(&next)
     case .log: problem = scanner.log(&next)
     case .stats: problem = scanner.onOff(&next.stats)
+    case .chaos: problem = scanner.chaos(&next)
     }
     if let problem {
       return SettingsError(variable: variable, column: scanner.position + 1, message: problem)
@@ -180,6 +187,15 @@ extension Scanner {
     guard bytes & (bytes - 1) == 0 else { return "expected a power of two" }
     settings.ringBytes = UInt32(bytes)
     return nil
+  }
+
+  fileprivate mutating func chaos(_ settings: inout Settings) -> StaticString? {
+    guard let seed = number() else { return "expected a seed" }
+    guard take(0x2c) else { return "expected a comma and a rate" }
+    guard let rate = number(), rate <= 1000 else { return "expected a rate of 0 to 1000" }
+    settings.chaosSeed = UInt64(seed) | 1
+    settings.chaosRate = UInt32(rate)
+    return end(or: "expected the end")
   }
 
   fileprivate mutating func spin(_ settings: inout Settings) -> StaticString? {

@@ -37,15 +37,18 @@ enum Closing {
   }
 
   private static func last(_ c: ConnectionRef, fd: Int32) {
+    // This call is inside as well: what it looks at stays until it leaves.
+    _ = c.pin(Pins.sleeper)
+    defer { c.unpin(Pins.sleeper) }
     if c.pointee.attempt.load(ordering: .acquiring) == .attached,
-      Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 0, put(off: c, fd: fd) {
+      Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 1, put(off: c, fd: fd) {
       return
     }
     if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd) }
     if c.pointee.registrations != nil { Registrations.removeAll(c) }
     // Whoever is inside, or comes now, sees this and leaves; the last to leave finishes.
     let now = c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent).newValue
-    if !Pins.isUsed(now) { finish(c) } else { Waiters.wake(c) }
+    if !Pins.isOnlySleeper(now) { Waiters.wake(c) }
   }
 
   /// A call still sleeps on the lane. In the kernel it would keep the socket alive until it returns, and so it does here:
@@ -56,8 +59,7 @@ enum Closing {
     if c.pointee.registrations != nil { Registrations.removeAll(c) }
     c.pointee.fd = hidden
     c.pointee.isDeferred = true
-    let now = c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent).newValue
-    if !Pins.isUsed(now) { finish(c) }
+    c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent)
     return true
   }
 

@@ -288,7 +288,7 @@ enum Mover {
     c.pointee.sendPath.store(.moving, ordering: .releasing)
     c.pointee.attempt.store(.underway, ordering: .releasing)
     c.pointee.wireup.stage = .detaching
-    if c.pointee.reason == .none { c.pointee.reason = .peerDeclined }
+    if c.pointee.reason == .none { c.pointee.reason = .peerLeft }
     Stats.count(.laneEnds)
     Attaching.watchClosely(c)
   }

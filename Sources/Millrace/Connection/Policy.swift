@@ -51,9 +51,18 @@ enum Policy {
 
   /// After an attempt that came to nothing: again when the traffic has doubled, unless the reason forbids it.
   static func scheduleAgain(_ c: ConnectionRef) {
+    if Chaos.isOn, c.pointee.forbidden.load(ordering: .sequentiallyConsistent) == 0 {
+      c.pointee.attempts = 0
+      c.pointee.dueCalls = c.pointee.calls.load(ordering: .relaxed) &+ 1
+      c.pointee.attempt.store(.none, ordering: .releasing)
+      return
+    }
     switch c.pointee.reason {
-    case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .wireupTimeout, .nameTaken, .badWireup, .peerDeclined, .unaccountedIO:
-      guard c.pointee.attempts < mostAttempts else { break }
+    case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .peerLeft, .chaos, .wireupTimeout, .nameTaken, .badWireup, .peerDeclined, .unaccountedIO:
+      guard c.pointee.attempts < mostAttempts else {
+        if c.pointee.reason == .noPeer, c.pointee.attempts == mostAttempts { PeerMemory.noteSilence(c) }
+        break
+      }
       postpone(c)
       c.pointee.attempt.store(.none, ordering: .releasing)
       return
@@ -65,11 +74,15 @@ enum Policy {
 
   /// What stands against a lane for this connection, looked up once per attempt by the service thread.
   static func objection(_ c: ConnectionRef) -> DeclineReason? {
-    if Configuration.usesRing { return .ioUring }
+    if usesRing() { return .ioUring }
     let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
     if forbidden != 0 { return DeclineReason(rawValue: forbidden) }
     guard addresses(c) else { return .notConnected }
     if !Configuration.allows(c) { return .ruleDenied }
+    if PeerMemory.isSilent(c) {
+      c.pointee.attempts = mostAttempts &+ 1
+      return .noPeer
+    }
     let fd = c.pointee.fd
     let flags = Kernel.statusFlags(fd)
     if flags & O_ASYNC != 0 { return .asyncSignals }
@@ -82,6 +95,18 @@ enum Policy {
     Options.readTimeouts(c)
     return nil
   }
+
+  /// A look at the descriptors now and then: a ring may come at any time in the life of a process.
+  private static func usesRing() -> Bool {
+    let now = Kernel.now()
+    if !Configuration.usesRing, now > nextLook {
+      nextLook = now &+ 500_000_000
+      Configuration.usesRing = RingDetector.find()
+    }
+    return Configuration.usesRing
+  }
+
+  nonisolated(unsafe) private static var nextLook: UInt64 = 0
 
   private static func isSet(_ fd: Int32, _ level: Int32, _ name: Int32) -> Bool {
     (Kernel.option(fd, level, name) ?? 0) != 0

@@ -182,6 +182,7 @@ enum Attaching {
   }
 
   private static func wired(_ c: ConnectionRef) {
+    PeerMemory.noteAnswer(c)
     closeListener(c)
     c.pointee.bell = c.pointee.wireup.socket
     c.pointee.wireup.socket = -1
