@@ -32,6 +32,8 @@ MODES = {
     "default": {},
     # Preloaded and told to keep out.
     "off": {"MILLRACE": "off"},
+    # Lanes are left and taken again at random moments.
+    "chaos": {"MILLRACE_ATTACH": "0", "MILLRACE_CHAOS": "7,30"},
     # As "lane", with the smallest ring: everything of any size wraps, fills and waits.
     "small": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_RING": "4K"},
     # As "lane", and no end ever spins: every wait goes through arming and the bell.
