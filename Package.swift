@@ -54,7 +54,8 @@ let package = Package(
         "MillraceCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "CoreTests", dependencies: ["MillraceCore"]),
-    .testTarget(name: "SimulationTests", dependencies: ["MillraceCore"], path: "Tests/Simulation", exclude: ["README.md"],
+    .testTarget(
+      name: "SimulationTests", dependencies: ["MillraceCore"], path: "Tests/Simulation", exclude: ["README.md"],
       // A hundred thousand schedules in a debug build's test run.
       swiftSettings: [.unsafeFlags(["-O"])]),
   ]

@@ -45,10 +45,10 @@ void shim_start(void);
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /// Every entry begins with this: calls arrive before our constructor does.
-#define ENTER()                            \
-    do {                                   \
-        if (UNLIKELY(!shim_ready)) shim_start(); \
-    } while (0)
+#define ENTER()                              \
+  do {                                       \
+    if (UNLIKELY(!shim_ready)) shim_start(); \
+  } while (0)
 
 /// Makes the system call itself; result as libc gives it.
 long shim_raw(long number, long a, long b, long c, long d, long e, long f);
@@ -70,37 +70,39 @@ uint64_t shim_now(void);
 
 /// A call's return, with errno set on failure only.
 static inline ssize_t shim_return(const struct mr_call *call) {
-    if (call->error == 0) return call->result;
-    errno = call->error;
-    return -1;
+  if (call->error == 0) return call->result;
+  errno = call->error;
+  return -1;
 }
 
 /// Runs when a thread is cancelled inside a call. Cleanup handlers of pthread.h and not of the compiler: those would
 /// need libgcc_s at load. Only what blocks pays for them.
-static inline void shim_cancelled(void *call) { millrace_call_abandoned(call); }
+static inline void shim_cancelled(void *call) {
+  millrace_call_abandoned(call);
+}
 
 static inline void *shim_connection(int fd) {
-    const uint8_t *entry = mr_entry(fd);
-    return UNLIKELY(entry != NULL && *entry == MR_CONNECTION) ? (void *)entry : NULL;
+  const uint8_t *entry = mr_entry(fd);
+  return UNLIKELY(entry != NULL && *entry == MR_CONNECTION) ? (void *)entry : NULL;
 }
 
 /// Converses with Swift until the call is done; `REAL` is evaluated whenever the kernel is to be asked.
-#define CONVERSE(call, entry, REAL)                                   \
-    do {                                                              \
-        /* Data that is there must not hide that the thread is to be cancelled. */ \
-        pthread_testcancel();                                         \
-        enum mr_step step = entry(&(call));                           \
-        while (step != MR_DONE) {                                     \
-            pthread_cleanup_push(shim_cancelled, &(call));            \
-            if (step == MR_SLEEP) {                                   \
-                shim_sleep(&(call));                                  \
-            } else {                                                  \
-                (call).result = step == MR_KERNEL ? (REAL) : shim_rest(&(call), entry == millrace_send); \
-                (call).error = (call).result < 0 ? errno : 0;         \
-            }                                                         \
-            pthread_cleanup_pop(0);                                   \
-            step = entry##_resume(&(call));                           \
-        }                                                             \
-    } while (0)
+#define CONVERSE(call, entry, REAL)                                                              \
+  do {                                                                                           \
+    /* Data that is there must not hide that the thread is to be cancelled. */                   \
+    pthread_testcancel();                                                                        \
+    enum mr_step step = entry(&(call));                                                          \
+    while (step != MR_DONE) {                                                                    \
+      pthread_cleanup_push(shim_cancelled, &(call));                                             \
+      if (step == MR_SLEEP) {                                                                    \
+        shim_sleep(&(call));                                                                     \
+      } else {                                                                                   \
+        (call).result = step == MR_KERNEL ? (REAL) : shim_rest(&(call), entry == millrace_send); \
+        (call).error = (call).result < 0 ? errno : 0;                                            \
+      }                                                                                          \
+      pthread_cleanup_pop(0);                                                                    \
+      step = entry##_resume(&(call));                                                            \
+    }                                                                                            \
+  } while (0)
 
 #endif

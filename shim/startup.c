@@ -15,167 +15,179 @@ static int starting;
 static pid_t owner;
 
 long shim_raw(long number, long a, long b, long c, long d, long e, long f) {
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
+  long result;
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  register long r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return result;
 }
 
 static long answer(long result) {
-    if (result >= 0 || result < -4095) return result;
-    errno = (int)-result;
-    return -1;
+  if (result >= 0 || result < -4095) return result;
+  errno = (int)-result;
+  return -1;
 }
 
 // What an allocator that starts up inside dlsym may call, straight to the kernel, until the look-ups are done.
-static ssize_t early_read(int fd, void *b, size_t n) { return answer(shim_raw(SYS_read, fd, (long)b, n, 0, 0, 0)); }
-static ssize_t early_write(int fd, const void *b, size_t n) {
-    return answer(shim_raw(SYS_write, fd, (long)b, n, 0, 0, 0));
+static ssize_t early_read(int fd, void *b, size_t n) {
+  return answer(shim_raw(SYS_read, fd, (long)b, n, 0, 0, 0));
 }
-static int early_close(int fd) { return (int)answer(shim_raw(SYS_close, fd, 0, 0, 0, 0, 0)); }
+static ssize_t early_write(int fd, const void *b, size_t n) {
+  return answer(shim_raw(SYS_write, fd, (long)b, n, 0, 0, 0));
+}
+static int early_close(int fd) {
+  return (int)answer(shim_raw(SYS_close, fd, 0, 0, 0, 0, 0));
+}
 static int early_fcntl(int fd, int command, ...) {
-    va_list list;
-    va_start(list, command);
-    long argument = va_arg(list, long);
-    va_end(list);
-    return (int)answer(shim_raw(SYS_fcntl, fd, command, argument, 0, 0, 0));
+  va_list list;
+  va_start(list, command);
+  long argument = va_arg(list, long);
+  va_end(list);
+  return (int)answer(shim_raw(SYS_fcntl, fd, command, argument, 0, 0, 0));
 }
 static ssize_t early_readv(int fd, const struct iovec *v, int n) {
-    return answer(shim_raw(SYS_readv, fd, (long)v, n, 0, 0, 0));
+  return answer(shim_raw(SYS_readv, fd, (long)v, n, 0, 0, 0));
 }
 static ssize_t early_writev(int fd, const struct iovec *v, int n) {
-    return answer(shim_raw(SYS_writev, fd, (long)v, n, 0, 0, 0));
+  return answer(shim_raw(SYS_writev, fd, (long)v, n, 0, 0, 0));
 }
 
 static void look_up(void) {
-    // 1. Enough for an allocator that initialises itself inside dlsym (jemalloc reads /proc and /etc).
-    real.read = early_read;
-    real.write = early_write;
-    real.close = early_close;
-    real.fcntl = early_fcntl;
-    real.fcntl64 = early_fcntl;
-    real.readv = early_readv;
-    real.writev = early_writev;
-    // 2. Everything. A name that this libc lacks stays null; nothing in the process can call it either.
-    struct real_calls found = real;
-    void *symbol;
+  // 1. Enough for an allocator that initialises itself inside dlsym (jemalloc reads /proc and /etc).
+  real.read = early_read;
+  real.write = early_write;
+  real.close = early_close;
+  real.fcntl = early_fcntl;
+  real.fcntl64 = early_fcntl;
+  real.readv = early_readv;
+  real.writev = early_writev;
+  // 2. Everything. A name that this libc lacks stays null; nothing in the process can call it either.
+  struct real_calls found = real;
+  void *symbol;
 #define RECEIVE(result, name, parameters, arguments, vector, flags, greedy) OTHER(result, name, parameters)
 #define SEND(result, name, parameters, arguments, vector, flags) OTHER(result, name, parameters)
-#define OTHER(result, name, parameters)                \
-    symbol = dlsym(RTLD_NEXT, #name);                  \
-    if (symbol != NULL) memcpy(&found.name, &symbol, sizeof symbol);
+#define OTHER(result, name, parameters) \
+  symbol = dlsym(RTLD_NEXT, #name);     \
+  if (symbol != NULL) memcpy(&found.name, &symbol, sizeof symbol);
 #include "calls.def"
 #undef RECEIVE
 #undef SEND
 #undef OTHER
-    real = found;
+  real = found;
 }
 
 void shim_start(void) {
-    // Re-entered from inside dlsym, or by a second thread before anybody is done: the early calls serve.
-    int idle = 0;
-    int error = errno;
-    if (!__atomic_compare_exchange_n(&starting, &idle, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return;
-    look_up();
-    // 3. The process that the tables belong to, before anything can be tracked.
-    owner = (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    // 4. Configuration, from the environment as the program was given it.
-    static char *const nothing[] = {NULL};
-    millrace_start(environ != NULL ? environ : nothing);
-    // 5. From here on, entries go straight through.
-    __atomic_store_n(&shim_ready, true, __ATOMIC_RELEASE);
-    errno = error;
+  // Re-entered from inside dlsym, or by a second thread before anybody is done: the early calls serve.
+  int idle = 0;
+  int error = errno;
+  if (!__atomic_compare_exchange_n(&starting, &idle, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return;
+  look_up();
+  // 3. The process that the tables belong to, before anything can be tracked.
+  owner = (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  // 4. Configuration, from the environment as the program was given it.
+  static char *const nothing[] = {NULL};
+  millrace_start(environ != NULL ? environ : nothing);
+  // 5. From here on, entries go straight through.
+  __atomic_store_n(&shim_ready, true, __ATOMIC_RELEASE);
+  errno = error;
 }
 
 __attribute__((constructor(101))) static void load(void) {
-    if (!shim_ready) shim_start();
+  if (!shim_ready) shim_start();
 }
 
 /// Whether the end of the process has been told: exit runs this and then _exit.
 static bool told;
 
-__attribute__((destructor)) static void unload(void) { shim_tell_end(); }
-
-void shim_tell_end(void) {
-    if (told || !shim_ready || shim_is_borrowed()) return;
-    told = true;
-    millrace_exit();
+__attribute__((destructor)) static void unload(void) {
+  shim_tell_end();
 }
 
-bool shim_is_borrowed(void) { return (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0) != owner; }
+void shim_tell_end(void) {
+  if (told || !shim_ready || shim_is_borrowed()) return;
+  told = true;
+  millrace_exit();
+}
 
-void shim_forked(void) { owner = (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0); }
+bool shim_is_borrowed(void) {
+  return (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0) != owner;
+}
+
+void shim_forked(void) {
+  owner = (pid_t)shim_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
 
 uint64_t shim_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 void shim_sleep(struct mr_call *call) {
-    struct timespec timeout, *limit = NULL;
-    if (call->deadline != 0) {
-        uint64_t now = shim_now();
-        uint64_t left = call->deadline > now ? call->deadline - now : 1;
-        timeout.tv_sec = (time_t)(left / 1000000000u);
-        timeout.tv_nsec = (long)(left % 1000000000u);
-        limit = &timeout;
-    }
-    // The calls that sleep here are cancellation points, and a raw system call is none by itself.
-    int old;
-    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
-    long r = shim_raw(SYS_futex, (long)call->word, FUTEX_WAIT, call->expected, (long)limit, 0, 0);
-    pthread_setcanceltype(old, NULL);
-    call->error = r < 0 ? (int)-r : 0;
+  struct timespec timeout, *limit = NULL;
+  if (call->deadline != 0) {
+    uint64_t now = shim_now();
+    uint64_t left = call->deadline > now ? call->deadline - now : 1;
+    timeout.tv_sec = (time_t)(left / 1000000000u);
+    timeout.tv_nsec = (long)(left % 1000000000u);
+    limit = &timeout;
+  }
+  // The calls that sleep here are cancellation points, and a raw system call is none by itself.
+  int old;
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
+  long r = shim_raw(SYS_futex, (long)call->word, FUTEX_WAIT, call->expected, (long)limit, 0, 0);
+  pthread_setcanceltype(old, NULL);
+  call->error = r < 0 ? (int)-r : 0;
 }
 
 static void *service(void *unused) {
-    (void)unused;
-    millrace_service();
-    return NULL;
+  (void)unused;
+  millrace_service();
+  return NULL;
 }
 
 int shim_start_thread(void) {
-    pthread_t thread;
-    pthread_attr_t attributes;
-    sigset_t all, old;
-    int r = pthread_attr_init(&attributes);
-    if (r != 0) return r;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, 256 << 10);
-    // The application's signals are for the application's threads.
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    r = pthread_create(&thread, &attributes, service, NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
-    if (r == 0) pthread_setname_np(thread, "millrace");
-    return r;
+  pthread_t thread;
+  pthread_attr_t attributes;
+  sigset_t all, old;
+  int r = pthread_attr_init(&attributes);
+  if (r != 0) return r;
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 256 << 10);
+  // The application's signals are for the application's threads.
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  r = pthread_create(&thread, &attributes, service, NULL);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  pthread_attr_destroy(&attributes);
+  if (r == 0) pthread_setname_np(thread, "millrace");
+  return r;
 }
 
 void shim_log(const char *text, size_t length) {
-    char line[512] = "millrace: ";
-    size_t at = strlen(line);
-    if (length > sizeof line - at - 1) length = sizeof line - at - 1;
-    memcpy(line + at, text, length);
-    line[at + length] = '\n';
-    shim_raw(SYS_write, 2, (long)line, (long)(at + length + 1), 0, 0, 0);
+  char line[512] = "millrace: ";
+  size_t at = strlen(line);
+  if (length > sizeof line - at - 1) length = sizeof line - at - 1;
+  memcpy(line + at, text, length);
+  line[at + length] = '\n';
+  shim_raw(SYS_write, 2, (long)line, (long)(at + length + 1), 0, 0, 0);
 }
 
 _Noreturn void shim_trap(void) {
-    Dl_info where;
-    char line[200];
-    void *caller = __builtin_return_address(0);
-    if (dladdr(caller, &where) == 0) where.dli_fbase = 0;
-    int n = snprintf(line, sizeof line, "failed precondition at libmillrace.so+0x%zx",
-                     (size_t)((char *)caller - (char *)where.dli_fbase));
-    shim_log(line, (size_t)n);
-    abort();
+  Dl_info where;
+  char line[200];
+  void *caller = __builtin_return_address(0);
+  if (dladdr(caller, &where) == 0) where.dli_fbase = 0;
+  int n = snprintf(line, sizeof line, "failed precondition at libmillrace.so+0x%zx",
+                   (size_t)((char *)caller - (char *)where.dli_fbase));
+  shim_log(line, (size_t)n);
+  abort();
 }
 
-const char *shim_program(void) { return program_invocation_short_name; }
+const char *shim_program(void) {
+  return program_invocation_short_name;
+}

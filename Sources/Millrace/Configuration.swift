@@ -1,6 +1,6 @@
 import CLinux
-import Synchronization
 import MillraceShim
+import Synchronization
 
 /// What the environment says, read once, at start.
 enum Configuration {
@@ -51,7 +51,8 @@ enum Configuration {
     var at = environment
     while let entry = at.pointee {
       if strncmp(entry, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), length) == 0,
-        entry[length] == CChar(UInt8(ascii: "=")) {
+        entry[length] == CChar(UInt8(ascii: "="))
+      {
         let value = entry + length + 1
         return UnsafeBufferPointer(
           start: UnsafeRawPointer(value).assumingMemoryBound(to: UInt8.self), count: Int(strlen(value)))

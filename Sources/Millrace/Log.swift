@@ -1,6 +1,6 @@
 import CLinux
-import Synchronization
 import MillraceShim
+import Synchronization
 
 /// Messages on standard error, one line each, without allocation.
 enum Log {

@@ -66,6 +66,7 @@ public struct SideControl {
 public struct LaneHeader {
   private let page: UnsafeMutableRawPointer
 
+  /// The header whose first byte is at `page`, the segment's first page.
   public init(page: UnsafeMutableRawPointer) {
     self.page = page
   }
@@ -79,9 +80,13 @@ public struct LaneHeader {
 /// How far the wireup's first step has come, agreed by compare and swap in shared memory: with it neither end is ever
 /// in doubt whether the leader's cut was learned.
 public enum LaneStage {
+  /// Nothing was published yet.
   public static let fresh: UInt32 = 0
+  /// The leader published its cut.
   public static let offered: UInt32 = 1
+  /// The follower read the leader's cut: the lane is on its way.
   public static let learned: UInt32 = 2
+  /// One of the two gave up first: the connection stays in TCP.
   public static let aborted: UInt32 = 3
 }
 

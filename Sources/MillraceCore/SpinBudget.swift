@@ -14,6 +14,7 @@ public struct SpinBudget: Sendable {
   private static let firstHoldOff: UInt32 = 4
   private static let longestHoldOff: UInt32 = 16
 
+  /// A budget that knows nothing yet: the first wait may spin to its limit.
   public init() {}
 
   /// Cycles to spin for the wait that begins now, at most `limit`; 0 to sleep at once.

@@ -20,6 +20,7 @@ public struct WireupMessage: Equatable, Sendable {
 
   private static let magic: UInt64 = 0x3157_6563_6172_6c4d
 
+  /// What the message says.
   public var kind: Kind
   /// The sender's protocol version.
   public var version: UInt32 = WireupMessage.version
@@ -28,6 +29,7 @@ public struct WireupMessage: Equatable, Sendable {
   /// The nonce of the marks (offer).
   public var nonce: Nonce
 
+  /// A message of this version.
   public init(_ kind: Kind, detail: UInt32 = 0, nonce: Nonce = Nonce(0, 0)) {
     self.kind = kind
     self.detail = detail
@@ -59,6 +61,7 @@ public struct WireupMessage: Equatable, Sendable {
     version = bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
     detail = bytes.loadUnaligned(fromByteOffset: 16, as: UInt32.self)
     nonce = Nonce(
-      bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 32, as: UInt64.self))
+      bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 32, as: UInt64.self)
+    )
   }
 }

@@ -179,7 +179,9 @@ pid_t fork_pair(int *fd, int kind) {
   return child;
 }
 
-void end_child(int status) { _exit(status); }
+void end_child(int status) {
+  _exit(status);
+}
 
 void join_child(pid_t child) {
   FILE *lines = fdopen(child_log, "r");

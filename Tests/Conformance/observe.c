@@ -3,7 +3,9 @@
 
 static int log_fd = 1;
 
-void observe_log_to(int fd) { log_fd = fd; }
+void observe_log_to(int fd) {
+  log_fd = fd;
+}
 
 // One write per line, so that lines of several threads and processes never mix.
 static void put_line(const char *format, va_list arguments) {
@@ -45,14 +47,16 @@ long obs(const char *what, long result) {
   return result;
 }
 
-void check_that(const char *what, bool holds) { say("%s: %s", what, holds ? "yes" : "no"); }
+void check_that(const char *what, bool holds) {
+  say("%s: %s", what, holds ? "yes" : "no");
+}
 
 const char *event_names(unsigned events) {
   static const struct {
     unsigned bit;
     const char *name;
-  } names[] = {{POLLIN, "IN"},       {POLLPRI, "PRI"},       {POLLOUT, "OUT"},       {POLLERR, "ERR"},
-               {POLLHUP, "HUP"},     {POLLNVAL, "NVAL"},     {POLLRDNORM, "RDNORM"}, {POLLRDBAND, "RDBAND"},
+  } names[] = {{POLLIN, "IN"},         {POLLPRI, "PRI"},       {POLLOUT, "OUT"},       {POLLERR, "ERR"},
+               {POLLHUP, "HUP"},       {POLLNVAL, "NVAL"},     {POLLRDNORM, "RDNORM"}, {POLLRDBAND, "RDBAND"},
                {POLLWRNORM, "WRNORM"}, {POLLWRBAND, "WRBAND"}, {POLLRDHUP, "RDHUP"}};
   static _Thread_local char buffers[8][96];
   static _Thread_local unsigned turn;
@@ -136,7 +140,9 @@ void await_process_asleep(pid_t pid) {
   await_state(path);
 }
 
-pid_t thread_id(void) { return (pid_t)syscall(SYS_gettid); }
+pid_t thread_id(void) {
+  return (pid_t)syscall(SYS_gettid);
+}
 
 pthread_t start_thread(thread_body body, void *argument) {
   pthread_t thread;
@@ -156,9 +162,13 @@ static uint64_t mix(uint64_t value) {
   return value ^ (value >> 31);
 }
 
-uint64_t next_random(uint64_t *state) { return mix(*state += 0x9e3779b97f4a7c15u); }
+uint64_t next_random(uint64_t *state) {
+  return mix(*state += 0x9e3779b97f4a7c15u);
+}
 
-static uint8_t stream_byte(uint64_t seed, uint64_t at) { return (uint8_t)(mix(seed + (at >> 3)) >> ((at & 7) * 8)); }
+static uint8_t stream_byte(uint64_t seed, uint64_t at) {
+  return (uint8_t)(mix(seed + (at >> 3)) >> ((at & 7) * 8));
+}
 
 void fill(void *bytes, size_t length, uint64_t seed, uint64_t at) {
   for (size_t i = 0; i < length; i++) ((uint8_t *)bytes)[i] = stream_byte(seed, at + i);
@@ -240,7 +250,9 @@ void set_timeout(int fd, int option, long milliseconds) {
 
 volatile sig_atomic_t signals_seen[65];
 
-static void count(int number) { signals_seen[number]++; }
+static void count(int number) {
+  signals_seen[number]++;
+}
 
 void count_signal(int number, int flags) {
   struct sigaction action = {.sa_handler = count, .sa_flags = flags};

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -37,7 +38,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <linux/sockios.h>
 
 // The library answers these on a connection; on the bare kernel the call fails.
 #define SOL_MILLRACE 0x4d4c
@@ -47,9 +47,9 @@
 // Kinds of connection that make_pair() can make.  The default is IPv4 at both ends.
 enum {
   PAIR_V4 = 0,
-  PAIR_V6 = 1,      // AF_INET6 at both ends
-  PAIR_MAPPED = 2,  // AF_INET6 listener, AF_INET client
-  PAIR_NONBLOCK = 4 // both ends nonblocking from the start (SOCK_NONBLOCK, accept4)
+  PAIR_V6 = 1,       // AF_INET6 at both ends
+  PAIR_MAPPED = 2,   // AF_INET6 listener, AF_INET client
+  PAIR_NONBLOCK = 4  // both ends nonblocking from the start (SOCK_NONBLOCK, accept4)
 };
 
 // -- The log ----------------------------------------------------------------------------------------------------
@@ -97,15 +97,15 @@ bool lanes_expected(void);
 
 // A main() that runs `body` with the connected end as `a`, and again with the accepted end as `a`.  What body
 // closes is its own affair; whatever is left is closed with the process.
-#define BOTH_WAYS(body)                                                                                              \
-  int main(void) {                                                                                                   \
-    for (int flip = 0; flip < 2; flip++) {                                                                           \
-      int fds[2];                                                                                                    \
-      lane_pair(fds, PAIR_V4);                                                                                       \
-      say("-- a is the end that %s", flip ? "accepted" : "connected");                                               \
-      body(fds[flip], fds[!flip]);                                                                                   \
-    }                                                                                                                \
-    return 0;                                                                                                        \
+#define BOTH_WAYS(body)                                                \
+  int main(void) {                                                     \
+    for (int flip = 0; flip < 2; flip++) {                             \
+      int fds[2];                                                      \
+      lane_pair(fds, PAIR_V4);                                         \
+      say("-- a is the end that %s", flip ? "accepted" : "connected"); \
+      body(fds[flip], fds[!flip]);                                     \
+    }                                                                  \
+    return 0;                                                          \
   }
 
 // -- Waiting without sleeping -----------------------------------------------------------------------------------

@@ -22,15 +22,15 @@ struct epoll_event;
 
 /// What a descriptor is to Millrace: the first byte of whatever its table entry points to.
 enum mr_kind {
-    MR_NONE = 0,
-    /// A TCP socket that is, or may become, a connection.
-    MR_CONNECTION = 1,
-    /// A TCP socket that listens.
-    MR_LISTENER = 2,
-    /// An epoll set that holds connections.
-    MR_EPOLL = 3,
-    /// A descriptor of Millrace's own. The application does not know it, and cannot close it.
-    MR_HIDDEN = 4,
+  MR_NONE = 0,
+  /// A TCP socket that is, or may become, a connection.
+  MR_CONNECTION = 1,
+  /// A TCP socket that listens.
+  MR_LISTENER = 2,
+  /// An epoll set that holds connections.
+  MR_EPOLL = 3,
+  /// A descriptor of Millrace's own. The application does not know it, and cannot close it.
+  MR_HIDDEN = 4,
 };
 
 /// Descriptors from this number on are never tracked.
@@ -40,26 +40,26 @@ enum mr_kind {
 extern void *mr_table[MR_TABLE_SIZE];
 
 static inline void *mr_entry(int fd) {
-    return (unsigned)fd < MR_TABLE_SIZE ? __atomic_load_n(&mr_table[fd], __ATOMIC_SEQ_CST) : NULL;
+  return (unsigned)fd < MR_TABLE_SIZE ? __atomic_load_n(&mr_table[fd], __ATOMIC_SEQ_CST) : NULL;
 }
 static inline void mr_set_entry(int fd, void *entry) {
-    if ((unsigned)fd < MR_TABLE_SIZE) __atomic_store_n(&mr_table[fd], entry, __ATOMIC_SEQ_CST);
+  if ((unsigned)fd < MR_TABLE_SIZE) __atomic_store_n(&mr_table[fd], entry, __ATOMIC_SEQ_CST);
 }
 static inline enum mr_kind mr_entry_kind(int fd) {
-    const uint8_t *entry = mr_entry(fd);
-    return entry == NULL ? MR_NONE : (enum mr_kind) * entry;
+  const uint8_t *entry = mr_entry(fd);
+  return entry == NULL ? MR_NONE : (enum mr_kind) * entry;
 }
 
 /// What C does next for a data call.
 enum mr_step {
-    /// Return `result`, or -1 with errno `error` if that is not 0.
-    MR_DONE = 0,
-    /// Make the real call, and resume with its result.
-    MR_KERNEL = 1,
-    /// Sleep on `word` while it is `expected`, then resume.
-    MR_SLEEP = 2,
-    /// Make the real call for what is left behind the first `moved` bytes, and resume with its result.
-    MR_REST = 3,
+  /// Return `result`, or -1 with errno `error` if that is not 0.
+  MR_DONE = 0,
+  /// Make the real call, and resume with its result.
+  MR_KERNEL = 1,
+  /// Sleep on `word` while it is `expected`, then resume.
+  MR_SLEEP = 2,
+  /// Make the real call for what is left behind the first `moved` bytes, and resume with its result.
+  MR_REST = 3,
 };
 
 /// In ``mr_call.flags``: the call is read or one of its kin, which answer a request for nothing at once; recv waits.
@@ -70,32 +70,32 @@ enum mr_pin { MR_PIN_NONE = 0, MR_PIN_READER = 1, MR_PIN_SENDER = 2, MR_PIN_SLEE
 
 /// One data call of an application on one descriptor, on its stack.
 struct mr_call {
-    void *connection;
-    const struct iovec *vector;
-    size_t vector_count;
-    int fd;
-    /// MSG_ flags of the call.
-    int flags;
-    /// Result of the real call on resume, and of the whole call when done.
-    ssize_t result;
-    int error;
-    /// An ``mr_pin``, released by the cleanup handler if the thread is cancelled.
-    int pin;
-    /// Bytes moved by earlier rounds of the same call (MSG_WAITALL, blocking send).
-    size_t moved;
-    /// MR_SLEEP: futex word, expected value, and CLOCK_MONOTONIC deadline in nanoseconds (0: none).
-    uint32_t *word;
-    uint64_t deadline;
-    uint32_t expected;
-    /// The sleep is one bounded slice: the call goes on when it ends, whatever the reason.
-    bool slice;
-    /// Set when the call has begun to count time.
-    bool timed;
-    /// The real call waits for more than one arrival (MSG_WAITALL, splice): the mark would not wake it.
-    bool greedy;
-    /// Source of a sendfile: descriptor and offset, or -1.
-    int file;
-    off_t *file_offset;
+  void *connection;
+  const struct iovec *vector;
+  size_t vector_count;
+  int fd;
+  /// MSG_ flags of the call.
+  int flags;
+  /// Result of the real call on resume, and of the whole call when done.
+  ssize_t result;
+  int error;
+  /// An ``mr_pin``, released by the cleanup handler if the thread is cancelled.
+  int pin;
+  /// Bytes moved by earlier rounds of the same call (MSG_WAITALL, blocking send).
+  size_t moved;
+  /// MR_SLEEP: futex word, expected value, and CLOCK_MONOTONIC deadline in nanoseconds (0: none).
+  uint32_t *word;
+  uint64_t deadline;
+  uint32_t expected;
+  /// The sleep is one bounded slice: the call goes on when it ends, whatever the reason.
+  bool slice;
+  /// Set when the call has begun to count time.
+  bool timed;
+  /// The real call waits for more than one arrival (MSG_WAITALL, splice): the mark would not wake it.
+  bool greedy;
+  /// Source of a sendfile: descriptor and offset, or -1.
+  int file;
+  off_t *file_offset;
 };
 
 // Start-up and life of a process (Entry/Process.swift).
@@ -109,8 +109,8 @@ void millrace_before_fork(void);
 void millrace_after_fork(pid_t child);
 /// The process ends.
 void millrace_exit(void);
-/// An exec is about to happen. Connections whose descriptors survive it leave their lanes. `borrowed`: in a vfork child,
-/// whose descriptors the table does not describe. `replaces`: it is this process that becomes another program.
+/// An exec is about to happen. Connections whose descriptors survive it leave their lanes. `borrowed`: in a vfork
+/// child, whose descriptors the table does not describe. `replaces`: it is this process that becomes another program.
 void millrace_before_exec(bool borrowed, bool replaces);
 void millrace_exec_failed(void);
 
@@ -170,18 +170,18 @@ bool millrace_ioctl(int fd, unsigned long request, void *argument, int *result);
 
 /// One poll or select of an application that names at least one connection.
 struct mr_wait {
-    /// The application's descriptors.
-    struct pollfd *polled;
-    /// Room for twice as many: the kernel's part, then notes about each.
-    struct pollfd *kernel;
-    size_t count;
-    /// CLOCK_MONOTONIC deadline in nanoseconds; 0: do not wait; UINT64_MAX: no deadline.
-    uint64_t deadline;
-    /// MR_KERNEL: nanoseconds to wait, UINT64_MAX for ever.
-    uint64_t timeout;
-    int result;
-    int error;
-    bool pinned;
+  /// The application's descriptors.
+  struct pollfd *polled;
+  /// Room for twice as many: the kernel's part, then notes about each.
+  struct pollfd *kernel;
+  size_t count;
+  /// CLOCK_MONOTONIC deadline in nanoseconds; 0: do not wait; UINT64_MAX: no deadline.
+  uint64_t deadline;
+  /// MR_KERNEL: nanoseconds to wait, UINT64_MAX for ever.
+  uint64_t timeout;
+  int result;
+  int error;
+  bool pinned;
 };
 enum mr_step millrace_poll(struct mr_wait *wait);
 enum mr_step millrace_poll_resume(struct mr_wait *wait);
@@ -189,18 +189,18 @@ void millrace_poll_abandoned(struct mr_wait *wait);
 
 /// One wait on an epoll set that holds lanes.
 struct mr_epoll_wait {
-    void *set;
-    struct epoll_event *events;
-    int capacity;
-    int epfd;
-    /// Events that are in `events` already when the kernel is asked for more.
-    int found;
-    uint64_t deadline;
-    /// MR_KERNEL: nanoseconds to wait, 0 just to look, UINT64_MAX for ever.
-    uint64_t timeout;
-    int result;
-    int error;
-    bool asleep;
+  void *set;
+  struct epoll_event *events;
+  int capacity;
+  int epfd;
+  /// Events that are in `events` already when the kernel is asked for more.
+  int found;
+  uint64_t deadline;
+  /// MR_KERNEL: nanoseconds to wait, 0 just to look, UINT64_MAX for ever.
+  uint64_t timeout;
+  int result;
+  int error;
+  bool asleep;
 };
 enum mr_step millrace_epoll_wait(struct mr_epoll_wait *wait);
 enum mr_step millrace_epoll_resume(struct mr_epoll_wait *wait);

@@ -37,109 +37,109 @@
 #include <unistd.h>
 
 static inline long cl_syscall6(long number, long a, long b, long c, long d, long e, long f) {
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
+  long result;
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  register long r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return result;
 }
 
 /// TCP_INFO from linux/tcp.h, whose other declarations clash with netinet/tcp.h: the counters that the audit reads.
 struct cl_tcp_counts {
-    uint64_t bytes_acked;
-    uint64_t bytes_received;
-    uint8_t state;
+  uint64_t bytes_acked;
+  uint64_t bytes_received;
+  uint8_t state;
 };
 
 /// Fills `counts` from TCP_INFO; 0 or -errno. Offsets are the kernel's ABI (include/uapi/linux/tcp.h): tcpi_bytes_acked
 /// at 120, tcpi_bytes_received at 128.
 static inline long cl_tcp_counts(int fd, struct cl_tcp_counts *counts) {
-    uint64_t info[32];
-    socklen_t length = sizeof info;
-    long r = cl_syscall6(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, (long)info, (long)&length, 0);
-    if (r < 0) return r;
-    if (length < 136) return -ENOSYS;
-    memcpy(&counts->bytes_acked, (char *)info + 120, 8);
-    memcpy(&counts->bytes_received, (char *)info + 128, 8);
-    counts->state = *(uint8_t *)info;
-    return 0;
+  uint64_t info[32];
+  socklen_t length = sizeof info;
+  long r = cl_syscall6(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, (long)info, (long)&length, 0);
+  if (r < 0) return r;
+  if (length < 136) return -ENOSYS;
+  memcpy(&counts->bytes_acked, (char *)info + 120, 8);
+  memcpy(&counts->bytes_received, (char *)info + 128, 8);
+  counts->state = *(uint8_t *)info;
+  return 0;
 }
 
 /// Sends `bytes` with up to one descriptor (none if `passed` < 0) on a Unix socket; bytes sent or -errno.
 static inline long cl_send_descriptor(int fd, const void *buffer, size_t bytes, int passed) {
-    struct iovec vector = {(void *)buffer, bytes};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-    if (passed >= 0) {
-        memset(&control, 0, sizeof control);
-        message.msg_control = &control;
-        message.msg_controllen = sizeof control.space;
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(&control.header), &passed, sizeof(int));
-    }
-    return cl_syscall6(SYS_sendmsg, fd, (long)&message, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0);
+  struct iovec vector = {(void *)buffer, bytes};
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  if (passed >= 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control.space;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &passed, sizeof(int));
+  }
+  return cl_syscall6(SYS_sendmsg, fd, (long)&message, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0);
 }
 
 /// Receives one message with at most one descriptor (`*passed`, -1 if none). A message that was cut, or that brought
 /// more descriptors than asked for, is -EMSGSIZE; whatever came with it is closed.
 static inline long cl_receive_descriptor(int fd, void *buffer, size_t bytes, int *passed) {
-    struct iovec vector = {buffer, bytes};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int) * 4)];
-    } control;
-    struct msghdr message = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
-    *passed = -1;
-    long r = cl_syscall6(SYS_recvmsg, fd, (long)&message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
-    if (r < 0) return r;
-    int count = 0;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int received;
-            memcpy(&received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (count++ == 0)
-                *passed = received;
-            else
-                cl_syscall6(SYS_close, received, 0, 0, 0, 0, 0);
-        }
+  struct iovec vector = {buffer, bytes};
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int) * 4)];
+  } control;
+  struct msghdr message = {
+      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+  *passed = -1;
+  long r = cl_syscall6(SYS_recvmsg, fd, (long)&message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
+  if (r < 0) return r;
+  int count = 0;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < n; i++) {
+      int received;
+      memcpy(&received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+      if (count++ == 0)
+        *passed = received;
+      else
+        cl_syscall6(SYS_close, received, 0, 0, 0, 0, 0);
     }
-    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && count <= 1) return r;
-    if (*passed >= 0) cl_syscall6(SYS_close, *passed, 0, 0, 0, 0, 0);
-    *passed = -1;
-    return -EMSGSIZE;
+  }
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && count <= 1) return r;
+  if (*passed >= 0) cl_syscall6(SYS_close, *passed, 0, 0, 0, 0, 0);
+  *passed = -1;
+  return -EMSGSIZE;
 }
 
 /// Receives without blocking into the part of a vector behind its first `skip` bytes, at most `most` bytes; bytes or
 /// -errno. With MSG_TRUNC the bytes are discarded, and the vector's memory is not touched.
 static inline long cl_receive_vector(int fd, const struct iovec *vector, size_t count, size_t skip, size_t most,
                                      int flags) {
-    struct iovec limited[1024];
-    struct msghdr message = {.msg_iov = limited};
-    for (size_t i = 0; i < count && most > 0 && message.msg_iovlen < 1024; i++) {
-        if (skip >= vector[i].iov_len) {
-            skip -= vector[i].iov_len;
-            continue;
-        }
-        size_t bytes = vector[i].iov_len - skip;
-        if (bytes > most) bytes = most;
-        limited[message.msg_iovlen].iov_base = (char *)vector[i].iov_base + skip;
-        limited[message.msg_iovlen++].iov_len = bytes;
-        most -= bytes;
-        skip = 0;
+  struct iovec limited[1024];
+  struct msghdr message = {.msg_iov = limited};
+  for (size_t i = 0; i < count && most > 0 && message.msg_iovlen < 1024; i++) {
+    if (skip >= vector[i].iov_len) {
+      skip -= vector[i].iov_len;
+      continue;
     }
-    return cl_syscall6(SYS_recvmsg, fd, (long)&message, flags | MSG_DONTWAIT, 0, 0, 0);
+    size_t bytes = vector[i].iov_len - skip;
+    if (bytes > most) bytes = most;
+    limited[message.msg_iovlen].iov_base = (char *)vector[i].iov_base + skip;
+    limited[message.msg_iovlen++].iov_len = bytes;
+    most -= bytes;
+    skip = 0;
+  }
+  return cl_syscall6(SYS_recvmsg, fd, (long)&message, flags | MSG_DONTWAIT, 0, 0, 0);
 }
 
 /// Constants that are function-like or typed macros in the headers.

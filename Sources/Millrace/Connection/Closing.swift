@@ -41,7 +41,8 @@ enum Closing {
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
     if c.pointee.attempt.load(ordering: .acquiring) == .attached,
-      Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 1, put(off: c, fd: fd) {
+      Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 1, put(off: c, fd: fd)
+    {
       return
     }
     if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd) }

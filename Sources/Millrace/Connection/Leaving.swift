@@ -15,7 +15,9 @@ enum Leaving {
   /// (end of stream, reset, broken pipe) are TCP's own.
   static func returnToKernel(_ c: ConnectionRef) {
     c.lockBoth()
-    if c.pointee.sendPath.load(ordering: .relaxed) != .kernel || c.pointee.receivePath.load(ordering: .relaxed) != .kernel {
+    if c.pointee.sendPath.load(ordering: .relaxed) != .kernel
+      || c.pointee.receivePath.load(ordering: .relaxed) != .kernel
+    {
       openGates(c)
       c.pointee.attempt.store(.refused, ordering: .relaxed)
       c.pointee.wireup.stage = .ended
@@ -30,7 +32,8 @@ enum Leaving {
   /// The peer's farewell on the lane is a moment ahead of the kernel's. A caller who was told that the stream has ended
   /// must not be told to try again, so this waits for the kernel to agree, within bounds: the peer is in close(2).
   static func awaitKernelEnd(_ c: ConnectionRef) {
-    var entry = pollfd(fd: c.pointee.fd, events: Int16(POLLIN) | Int16(truncatingIfNeeded: Int32(POLLRDHUP)), revents: 0)
+    var entry = pollfd(
+      fd: c.pointee.fd, events: Int16(POLLIN) | Int16(truncatingIfNeeded: Int32(POLLRDHUP)), revents: 0)
     _ = withUnsafeMutablePointer(to: &entry) { Kernel.call(Int(SYS_poll), Int(bitPattern: $0), 1, 200) }
   }
 
@@ -156,7 +159,8 @@ enum Leaving {
   /// leaves after its mark. Otherwise both have agreed and nothing depends on an application: it goes on.
   static func giveUp(_ c: ConnectionRef, _ reason: DeclineReason) {
     if cancel(c, reason) { return }
-    guard c.pointee.cutover.phase == .marked, c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring) != 0
+    guard c.pointee.cutover.phase == .marked,
+      c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring) != 0
     else { return }
     c.pointee.reason = reason
     Mover.perform(c.pointee.cutover.laneDown(consumed: 0), c)

@@ -56,7 +56,9 @@ enum Mover {
 
   /// Whether the application's calls are out of the way and the books agree with the kernel. Closes the gates.
   private static func isQuiet(_ c: ConnectionRef) -> Bool {
-    if let reason = DeclineReason(rawValue: c.pointee.forbidden.load(ordering: .sequentiallyConsistent)), reason != .none {
+    if let reason = DeclineReason(rawValue: c.pointee.forbidden.load(ordering: .sequentiallyConsistent)),
+      reason != .none
+    {
       return Leaving.cancel(c, reason) && false
     }
     // A child that was forked meanwhile knows the connection as TCP's.

@@ -23,7 +23,8 @@ enum Options {
 
   /// Answers what the kernel would get wrong. Nil: ask the kernel.
   static func get(
-    _ c: ConnectionRef, level: Int32, name: Int32, value: UnsafeMutableRawPointer?, length: UnsafeMutablePointer<UInt32>?
+    _ c: ConnectionRef, level: Int32, name: Int32, value: UnsafeMutableRawPointer?,
+    length: UnsafeMutablePointer<UInt32>?
   ) -> Int32? {
     if level == Self.level { return own(c, name, value, length) }
     if level == SOL_SOCKET, name == SO_ERROR {

@@ -58,7 +58,8 @@ enum Policy {
       return
     }
     switch c.pointee.reason {
-    case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .peerLeft, .chaos, .wireupTimeout, .nameTaken, .badWireup, .peerDeclined, .unaccountedIO:
+    case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .peerLeft, .chaos, .wireupTimeout, .nameTaken, .badWireup,
+      .peerDeclined, .unaccountedIO:
       guard c.pointee.attempts < mostAttempts else {
         if c.pointee.reason == .noPeer, c.pointee.attempts == mostAttempts { PeerMemory.noteSilence(c) }
         break
@@ -89,7 +90,8 @@ enum Policy {
     c.pointee.nonblocking.store(flags & O_NONBLOCK != 0, ordering: .relaxed)
     // An accepted socket has its listener's options.
     if Kernel.option(fd, SOL_SOCKET, SO_RCVLOWAT) != 1 || isSet(fd, SOL_SOCKET, SO_ZEROCOPY)
-      || isSet(fd, SOL_SOCKET, SO_TIMESTAMPING) || isSet(fd, Int32(IPPROTO_TCP), TCP_INQ) {
+      || isSet(fd, SOL_SOCKET, SO_TIMESTAMPING) || isSet(fd, Int32(IPPROTO_TCP), TCP_INQ)
+    {
       return .socketOption
     }
     Options.readTimeouts(c)

@@ -241,7 +241,8 @@ enum Receive {
     Waiters.startClock(call, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
-      guard c.pointee.consumer!.mustWait(arming: ArmBits.futex), !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
+      guard c.pointee.consumer!.mustWait(arming: ArmBits.futex),
+        !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
         !c.pointee.readShut.load(ordering: .sequentiallyConsistent)
       else { return nil }
       let word = c.pointee.segment!.side(c.pointee.role).readerArm

@@ -1,6 +1,6 @@
 import CLinux
-import Synchronization
 import MillraceShim
+import Synchronization
 
 /// The application's memory of a call: one buffer or many, seen as one stretch of bytes.
 enum Vectors {

@@ -1,6 +1,6 @@
 import CLinux
-import Synchronization
 import MillraceShim
+import Synchronization
 
 /// The Unix sockets by which the two ends of a connection on one host find each other. Service thread only.
 enum Rendezvous {

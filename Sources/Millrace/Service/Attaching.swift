@@ -70,7 +70,9 @@ enum Attaching {
     case .message(let offer):
       guard offer.version == WireupMessage.version else { return answerNo(c, .versionMismatch) }
       guard offer.kind == .offer, descriptor >= 0 else { return refuse(c, .badWireup) }
-      guard let segment = Segment.open(descriptor, ringBytes: Int(offer.detail)) else { return answerNo(c, .badSegment) }
+      guard let segment = Segment.open(descriptor, ringBytes: Int(offer.detail)) else {
+        return answerNo(c, .badSegment)
+      }
       guard adopt(c, segment, offer.nonce) else {
         segment.unmap()
         return answerNo(c, .raced)

@@ -82,7 +82,8 @@ enum Service {
       while true {
         let hasLanes = Trimming.look()
         let timeout =
-          Attaching.timed > 0 || Chaos.stir() ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
+          Attaching.timed > 0 || Chaos.stir()
+          ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)
         var index = 0

@@ -130,7 +130,10 @@ extension UnsafeMutablePointer where Pointee == Registration {
     let c = pointee.connection
     let segment = c.pointee.segment!
     let peer = segment.side(c.pointee.role.peer)
-    let tail = peer.tail.pointee.load(ordering: .acquiring) &+ (c.pointee.receivePath.load(ordering: .relaxed) == .moving ? UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63 : 0)
+    let tail =
+      peer.tail.pointee.load(ordering: .acquiring)
+      &+ (c.pointee.receivePath.load(ordering: .relaxed) == .moving
+        ? UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63 : 0)
     // A close after a half-close is no news, until the kernel says so.
     let finish = peer.finish.pointee.load(ordering: .relaxed)
     let end = (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)
@@ -148,14 +151,17 @@ extension UnsafeMutablePointer where Pointee == Registration {
   /// Arms the lane for what the registration waits for. True if there is nothing to report, so that it may go cold.
   func arm() -> Bool {
     let c = pointee.connection
-    guard let segment = c.pointee.segment, c.pointee.receivePath.load(ordering: .acquiring) == .lane else { return false }
+    guard let segment = c.pointee.segment, c.pointee.receivePath.load(ordering: .acquiring) == .lane else {
+      return false
+    }
     let own = segment.side(c.pointee.role)
     if interest & (Readiness.input | Readiness.readHangUp) != 0 {
       // Partner: RingProducer.publish. The look at readiness below comes after.
       own.readerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)
     }
     if interest & Readiness.output != 0,
-      !Readiness.isWritable(own, segment.side(c.pointee.role.peer), capacity: UInt64(segment.ringBytes)) {
+      !Readiness.isWritable(own, segment.side(c.pointee.role.peer), capacity: UInt64(segment.ringBytes))
+    {
       // Partner: RingConsumer.free.
       own.writerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)
     }

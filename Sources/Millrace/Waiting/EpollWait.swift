@@ -49,7 +49,9 @@ enum EpollWait {
       let mask = registration.report()
       if mask == 0 {
         registration.pointee.quiet &+= 1
-        if registration.pointee.quiet > quietWaits, !set.pointee.isNested, registration.arm() { registration.cool(to: .cold) }
+        if registration.pointee.quiet > quietWaits, !set.pointee.isNested, registration.arm() {
+          registration.cool(to: .cold)
+        }
         continue
       }
       registration.pointee.quiet = 0

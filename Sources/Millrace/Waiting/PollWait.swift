@@ -134,7 +134,8 @@ enum PollWait {
       let entry = wait.pointee.polled + index
       let slot = wait.pointee.kernel + index
       if lane(wait, index) == nil, slot.pointee.fd == entry.pointee.fd, slot.pointee.revents != 0,
-        !isStale(entry, slot) {
+        !isStale(entry, slot)
+      {
         entry.pointee.revents = slot.pointee.revents
         ready += 1
       }
@@ -220,7 +221,9 @@ enum PollWait {
   private static func arm(_ wait: Wait, _ index: Int, _ c: ConnectionRef) -> Bool {
     let slot = wait.pointee.kernel + index
     let extra = wait.pointee.kernel + Int(wait.pointee.count) + index
-    guard c.pointee.receivePath.load(ordering: .acquiring) == .lane, let segment = c.pointee.segment else { return false }
+    guard c.pointee.receivePath.load(ordering: .acquiring) == .lane, let segment = c.pointee.segment else {
+      return false
+    }
     let own = segment.side(c.pointee.role)
     let events = UInt32(UInt16(bitPattern: (wait.pointee.polled + index).pointee.events))
     if events & (Readiness.input | Readiness.readHangUp) != 0 {

@@ -47,7 +47,8 @@ enum Readiness {
 
   /// What has ended at this end's own doing, or by the peer's death, as bits that differ for each.
   static func endBits(_ c: ConnectionRef) -> UInt32 {
-    (c.pointee.readShut.load(ordering: .relaxed) ? 1 << 29 : 0) | (c.pointee.writeShut.load(ordering: .relaxed) ? 1 << 30 : 0)
+    (c.pointee.readShut.load(ordering: .relaxed) ? 1 << 29 : 0)
+      | (c.pointee.writeShut.load(ordering: .relaxed) ? 1 << 30 : 0)
       | (c.pointee.pendingError.load(ordering: .relaxed) != 0 ? 1 << 31 : 0)
   }
 

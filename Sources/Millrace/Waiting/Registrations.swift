@@ -47,7 +47,9 @@ enum Registrations {
         index: registration.pointee.index))
     registration.pointee.nextOfConnection = c.pointee.registrations
     c.pointee.registrations = registration
-    if c.pointee.receivePath.load(ordering: .acquiring) != .kernel || c.pointee.sendPath.load(ordering: .acquiring) != .kernel {
+    if c.pointee.receivePath.load(ordering: .acquiring) != .kernel
+      || c.pointee.sendPath.load(ordering: .acquiring) != .kernel
+    {
       moveToLane(registration)
       nudge(set)
     }

@@ -13,7 +13,8 @@ static void receive(const char *what, int fd, int flags, int vectors) {
                            .msg_controllen = sizeof control,
                            .msg_flags = 0x7ff};
   long count = OBS(what, recvmsg(fd, &message, flags));
-  say("namelen %u controllen %zu flags %#x", message.msg_namelen, message.msg_controllen, count < 0 ? 0 : message.msg_flags);
+  say("namelen %u controllen %zu flags %#x", message.msg_namelen, message.msg_controllen,
+      count < 0 ? 0 : message.msg_flags);
   if (count > 0) say("bytes %.*s %.*s", count > 3 ? 3 : (int)count, x, count > 3 ? (int)count - 3 : 0, y);
 }
 

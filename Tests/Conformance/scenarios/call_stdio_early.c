@@ -11,7 +11,8 @@ int main(void) {
     if (fprintf(both, "line %d\n", i) < 0 || fflush(both)) give_up("fprintf failed");
     char expected[32];
     int length = snprintf(expected, sizeof expected, "line %d\n", i);
-    if (!read_all(fds[1], line, (size_t)length) || memcmp(line, expected, (size_t)length)) give_up("line %d is wrong", i);
+    if (!read_all(fds[1], line, (size_t)length) || memcmp(line, expected, (size_t)length))
+      give_up("line %d is wrong", i);
     if (!write_all(fds[1], line, (size_t)length)) give_up("write failed");
     if (!fgets(line, sizeof line, both) || strcmp(line, expected)) give_up("line %d did not come back", i);
   }

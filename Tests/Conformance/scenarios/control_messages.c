@@ -17,7 +17,8 @@ int main(void) {
     await_bytes(b, 10);
     for (int i = 0; i < 3; i++) {
       struct iovec in = {buffer, 4};
-      struct msghdr message = {.msg_iov = &in, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+      struct msghdr message = {
+          .msg_iov = &in, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
       OBS("recvmsg", recvmsg(b, &message, 0));
       struct cmsghdr *header = CMSG_FIRSTHDR(&message);
       int left = -1;

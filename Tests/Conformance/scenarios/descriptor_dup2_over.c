@@ -1,4 +1,5 @@
-// dup2 and dup3 over a connection close it: the peer sees the end; and a connection put over something else works there.
+// dup2 and dup3 over a connection close it: the peer sees the end; and a connection put over something else works
+// there.
 #include "observe.h"
 
 static void body(int a, int b) {

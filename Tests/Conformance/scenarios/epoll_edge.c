@@ -6,7 +6,8 @@ static int set;
 static void look(const char *when) {
   struct epoll_event events[4] = {0};
   int count = epoll_wait(set, events, 4, 0);
-  say("%s: %d %s data %d", when, count, count > 0 ? event_names(events[0].events) : "", count > 0 ? events[0].data.fd : 0);
+  say("%s: %d %s data %d", when, count, count > 0 ? event_names(events[0].events) : "",
+      count > 0 ? events[0].data.fd : 0);
 }
 
 // Waits for the edge, and says that there is only one.

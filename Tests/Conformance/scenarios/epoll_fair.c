@@ -19,7 +19,8 @@ int main(void) {
     if (epoll_wait(set, &event, 1, 1000) != 1) give_up("nothing");
     seen[event.data.u32]++;
   }
-  for (int i = 0; i <= connections; i++) say("%s %d was seen: %s", i < connections ? "connection" : "pipe", i, seen[i] ? "yes" : "no");
+  for (int i = 0; i <= connections; i++)
+    say("%s %d was seen: %s", i < connections ? "connection" : "pipe", i, seen[i] ? "yes" : "no");
   // One wait may leave some of them out, several may not.
   struct epoll_event events[8];
   unsigned mask = 0;

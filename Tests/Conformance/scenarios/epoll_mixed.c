@@ -1,7 +1,7 @@
 // Connections in one set with a pipe, a listener, a timer, an event counter and UDP: everything is told, nothing twice.
-#include "observe.h"
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include "observe.h"
 
 static int set;
 

@@ -11,8 +11,8 @@ static void look(const char *when, int inner, int outer, int edge) {
   int edges = epoll_wait(edge, &event, 1, 0), outers = epoll_wait(outer, &event, 1, 0);
   uint64_t data = outers > 0 ? event.data.u64 : 0;
   int inners = epoll_wait(inner, &event, 1, 0);
-  say("%s: poll %s select %d, edge %d, outer %d data %d, inner %d", when, event_names((unsigned)polled), selected, edges,
-      outers, (int)data, inners);
+  say("%s: poll %s select %d, edge %d, outer %d data %d, inner %d", when, event_names((unsigned)polled), selected,
+      edges, outers, (int)data, inners);
 }
 
 static void observe_nested(int a, int b, int inner, int outer, int edge) {

@@ -19,8 +19,7 @@ static void body(int a, int b) {
   look("again");
   uint64_t sent = 0, got = 0;
   for (int round = 0; round < 3; round++) {
-    do
-      sent += write_until_full(a, 61, sent);
+    do sent += write_until_full(a, 61, sent);
     while (ready(a, POLLOUT));
     // Room that came and went while the buffers filled up may have left an edge.
     while (epoll_wait(set, &event, 1, 0) > 0) continue;

@@ -1,5 +1,5 @@
-// Two threads sleep in one set on one edge-triggered connection: one arrival wakes exactly one of them.  One more wake in
-// all is allowed, for the moment in which the connection changes its path.
+// Two threads sleep in one set on one edge-triggered connection: one arrival wakes exactly one of them.  One more wake
+// in all is allowed, for the moment in which the connection changes its path.
 #include "observe.h"
 
 static int set;

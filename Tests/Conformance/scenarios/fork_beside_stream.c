@@ -1,6 +1,6 @@
 // Children come and go (fork, posix_spawn, system) while threads move megabytes both ways: the streams stay exact.
-#include "observe.h"
 #include <spawn.h>
+#include "observe.h"
 
 extern char **environ;
 enum { size = 8 << 20 };
@@ -40,7 +40,8 @@ static void body(int a, int b) {
   for (int turn = 0; turn < 8 || (running && turn < 100); turn++) {
     pid_t child = -1;
     if (turn % 3 == 0 && (child = fork()) == 0) _exit(0);
-    if (turn % 3 == 1 && posix_spawn(&child, "/bin/true", NULL, NULL, (char *[]){"true", NULL}, environ)) give_up("spawn");
+    if (turn % 3 == 1 && posix_spawn(&child, "/bin/true", NULL, NULL, (char *[]){"true", NULL}, environ))
+      give_up("spawn");
     if (turn % 3 == 2 && system(":") != 0) give_up("system");
     if (child > 0) waitpid(child, NULL, 0);
   }

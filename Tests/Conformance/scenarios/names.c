@@ -4,7 +4,8 @@
 static void show(const char *what, int result, const struct sockaddr_storage *address, socklen_t length) {
   char text[64] = "?";
   if (address->ss_family == AF_INET) inet_ntop(AF_INET, &((struct sockaddr_in *)address)->sin_addr, text, sizeof text);
-  if (address->ss_family == AF_INET6) inet_ntop(AF_INET6, &((struct sockaddr_in6 *)address)->sin6_addr, text, sizeof text);
+  if (address->ss_family == AF_INET6)
+    inet_ntop(AF_INET6, &((struct sockaddr_in6 *)address)->sin6_addr, text, sizeof text);
   say("%s = %d family %d length %u %s", what, result, address->ss_family, length, text);
 }
 

@@ -16,7 +16,8 @@ static int take(int channel) {
   struct iovec in = {&byte, 1};
   struct msghdr message = {.msg_iov = &in, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   int fd = -1;
-  if (recvmsg(channel, &message, 0) == 1 && CMSG_FIRSTHDR(&message)) memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+  if (recvmsg(channel, &message, 0) == 1 && CMSG_FIRSTHDR(&message))
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
   return fd;
 }
 

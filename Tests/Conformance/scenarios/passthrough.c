@@ -1,6 +1,6 @@
 // Descriptors that are no TCP connections: UDP, Unix sockets, pipes, files, terminals' likes, all calls as ever.
-#include "observe.h"
 #include <stddef.h>
+#include "observe.h"
 
 static void talk(const char *what, int from, int to, bool socket) {
   char buffer[32];

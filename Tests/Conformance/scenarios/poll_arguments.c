@@ -2,7 +2,8 @@
 #include "observe.h"
 
 static void body(int a, int b) {
-  struct pollfd set[6] = {{b, POLLIN, 77}, {-1, POLLIN, 77}, {b, POLLIN | POLLOUT, 77}, {a, POLLIN, 77}, {b, 0, 77}, {b, POLLRDHUP, 77}};
+  struct pollfd set[6] = {{b, POLLIN, 77}, {-1, POLLIN, 77}, {b, POLLIN | POLLOUT, 77},
+                          {a, POLLIN, 77}, {b, 0, 77},       {b, POLLRDHUP, 77}};
   OBS("poll before data", poll(set, 6, 0));
   for (int i = 0; i < 6; i++) say("entry %d %s", i, event_names(set[i].revents));
   OBS("send", send(a, "x", 1, 0));

@@ -1,7 +1,7 @@
 // One poll over connections, pipes, a listener, UDP, a Unix pair, a timer and a file: each shows only its own events.
-#include "observe.h"
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include "observe.h"
 
 int main(void) {
   enum { lanes = 3, others = 6, all = lanes + others };

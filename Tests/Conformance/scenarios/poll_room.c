@@ -19,8 +19,7 @@ static void *drain(void *argument) {
 
 static void fill_up(void) {
   sent = 0;
-  do
-    sent += write_until_full(fds[0], 41, sent);
+  do sent += write_until_full(fds[0], 41, sent);
   while (ready(fds[0], POLLOUT));
 }
 
@@ -43,7 +42,8 @@ static void body(int a, int b) {
     OBS("epoll_wait when full", epoll_wait(epoll, &event, 1, 0));
     pthread_t thread = start_thread(drain, NULL);
     if (way == 0) OBS("poll", poll(&one, 1, 8000)), say("events %s", event_names(one.revents));
-    if (way == 1) OBS("select", select(a + 1, NULL, &writable, NULL, &time)), say("set %d", FD_ISSET(a, &writable) != 0);
+    if (way == 1)
+      OBS("select", select(a + 1, NULL, &writable, NULL, &time)), say("set %d", FD_ISSET(a, &writable) != 0);
     if (way >= 2) OBS("epoll_wait", epoll_wait(epoll, &event, 1, 8000)), say("events %s", event_names(event.events));
     OBS("send", send(a, "", 0, 0));
     join_thread(thread);

@@ -38,7 +38,8 @@ static void wait_with(int way) {
     result = way ? ppoll(set, 2, &fine, NULL) : poll(set, 2, 8000);
     lane = set[0].revents, other = set[1].revents;
   } else if (way == 2 || way == 3) {
-    result = way == 2 ? select(most + 1, &readable, NULL, NULL, &time) : pselect(most + 1, &readable, NULL, NULL, &fine, NULL);
+    result = way == 2 ? select(most + 1, &readable, NULL, NULL, &time)
+                      : pselect(most + 1, &readable, NULL, NULL, &fine, NULL);
     lane = FD_ISSET(fds[1], &readable), other = FD_ISSET(side[0], &readable);
   } else {
     result = epoll_wait(epoll, &event, 1, 8000);

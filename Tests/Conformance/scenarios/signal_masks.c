@@ -10,10 +10,10 @@ static long wait_with(int way, int fd, int epoll, const sigset_t *mask, int mill
   struct epoll_event event;
   struct timespec fine = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
   switch (way) {
-  case 0: return ppoll(&one, 1, &fine, mask);
-  case 1: return pselect(fd + 1, &set, NULL, NULL, &fine, mask);
-  case 2: return epoll_pwait(epoll, &event, 1, milliseconds, mask);
-  default: return epoll_pwait2(epoll, &event, 1, &fine, mask);
+    case 0: return ppoll(&one, 1, &fine, mask);
+    case 1: return pselect(fd + 1, &set, NULL, NULL, &fine, mask);
+    case 2: return epoll_pwait(epoll, &event, 1, milliseconds, mask);
+    default: return epoll_pwait2(epoll, &event, 1, &fine, mask);
   }
 }
 

@@ -11,15 +11,15 @@ static long wait_with(int way, int fd, int epoll) {
   sigset_t none;
   sigemptyset(&none);
   switch (way) {
-  case 0: return poll(&one, 1, -1);
-  case 1: return poll(&one, 1, 8000);
-  case 2: return ppoll(&one, 1, NULL, NULL);
-  case 3: return ppoll(&one, 1, &fine, &none);
-  case 4: return select(fd + 1, &set, NULL, NULL, NULL);
-  case 5: return pselect(fd + 1, &set, NULL, NULL, &fine, &none);
-  case 6: return epoll_wait(epoll, &event, 1, -1);
-  case 7: return epoll_wait(epoll, &event, 1, 8000);
-  default: return epoll_pwait(epoll, &event, 1, -1, &none);
+    case 0: return poll(&one, 1, -1);
+    case 1: return poll(&one, 1, 8000);
+    case 2: return ppoll(&one, 1, NULL, NULL);
+    case 3: return ppoll(&one, 1, &fine, &none);
+    case 4: return select(fd + 1, &set, NULL, NULL, NULL);
+    case 5: return pselect(fd + 1, &set, NULL, NULL, &fine, &none);
+    case 6: return epoll_wait(epoll, &event, 1, -1);
+    case 7: return epoll_wait(epoll, &event, 1, 8000);
+    default: return epoll_pwait(epoll, &event, 1, -1, &none);
   }
 }
 
@@ -37,7 +37,8 @@ static void body(int a, int b) {
       long result = wait_with(way, b, epoll);
       int error = errno;
       join_thread(thread);
-      say("restart %d way %d = %ld %s, signals %d", restart, way, result, errno_name(error), (int)signals_seen[SIGUSR1]);
+      say("restart %d way %d = %ld %s, signals %d", restart, way, result, errno_name(error),
+          (int)signals_seen[SIGUSR1]);
     }
   }
   OBS("send", send(a, "x", 1, 0));

@@ -26,11 +26,11 @@ static long receive(int way, int fd) {
   struct iovec in = {&byte, 1};
   struct msghdr message = {.msg_iov = &in, .msg_iovlen = 1};
   switch (way) {
-  case 0: return recv(fd, &byte, 1, 0);
-  case 1: return read(fd, &byte, 1);
-  case 2: return recvmsg(fd, &message, 0);
-  case 3: return readv(fd, &in, 1);
-  default: return recvfrom(fd, &byte, 1, MSG_WAITALL, NULL, NULL);
+    case 0: return recv(fd, &byte, 1, 0);
+    case 1: return read(fd, &byte, 1);
+    case 2: return recvmsg(fd, &message, 0);
+    case 3: return readv(fd, &in, 1);
+    default: return recvfrom(fd, &byte, 1, MSG_WAITALL, NULL, NULL);
   }
 }
 

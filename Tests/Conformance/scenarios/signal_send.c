@@ -56,8 +56,7 @@ static void drain(int fd, uint64_t count) {
 static uint64_t fill_up(int fd) {
   set_nonblocking(fd, true);
   uint64_t sent = 0;
-  do
-    sent += write_until_full(fd, 1, sent);
+  do sent += write_until_full(fd, 1, sent);
   while (ready(fd, POLLOUT));
   set_nonblocking(fd, false);
   return sent;
@@ -91,7 +90,7 @@ static void body(int a, int b) {
       count = send(a, "x", 1, 0);
       error = errno;
       finished = true;
-    join_thread(thread);
+      join_thread(thread);
       say("a send into a full buffer = %ld %s", count, errno_name(error));
       drain(b, sent);
     } else {
@@ -100,7 +99,7 @@ static void body(int a, int b) {
       thread = start_thread(disturb_and_drain, NULL);
       count = send(a, "x", 1, 0);
       finished = true;
-    join_thread(thread);
+      join_thread(thread);
       say("a send into a full buffer, restarted = %ld", count);
       OBS("it arrives", recv(b, bytes, 8, 0));
     }

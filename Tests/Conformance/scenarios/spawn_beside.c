@@ -1,6 +1,6 @@
 // vfork and exec, posix_spawn, system and popen beside live connections, which go on.
-#include "observe.h"
 #include <spawn.h>
+#include "observe.h"
 
 extern char **environ;
 
@@ -51,7 +51,8 @@ static void body(int a, int b) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addclose(&actions, a);
   posix_spawn_file_actions_addclose(&actions, b);
-  say("posix_spawn with actions %d", posix_spawn(&child, "/bin/true", &actions, NULL, (char *[]){"true", NULL}, environ));
+  say("posix_spawn with actions %d",
+      posix_spawn(&child, "/bin/true", &actions, NULL, (char *[]){"true", NULL}, environ));
   waitpid(child, &status, 0);
   say("ended with %d", WEXITSTATUS(status));
   still_works(a, b);

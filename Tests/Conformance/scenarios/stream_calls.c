@@ -6,40 +6,44 @@ enum { size = 6 << 20, most = 40000 };
 static int fds[2];
 
 static ssize_t write_somehow(int fd, char *bytes, size_t length, unsigned way) {
-  struct iovec out[3] = {{bytes, length / 3}, {bytes + length / 3, length / 4}, {bytes + length / 3 + length / 4, length - length / 3 - length / 4}};
+  struct iovec out[3] = {{bytes, length / 3},
+                         {bytes + length / 3, length / 4},
+                         {bytes + length / 3 + length / 4, length - length / 3 - length / 4}};
   struct msghdr message = {.msg_iov = out, .msg_iovlen = 3};
   struct mmsghdr several = {.msg_hdr = message};
   switch (way) {
-  case 0: return write(fd, bytes, length);
-  case 1: return send(fd, bytes, length, 0);
-  case 2: return writev(fd, out, 3);
-  case 3: return sendmsg(fd, &message, MSG_NOSIGNAL);
-  case 4: return sendto(fd, bytes, length, 0, NULL, 0);
-  case 5: return sendmmsg(fd, &several, 1, 0) == 1 ? (ssize_t)several.msg_len : -1;
-  case 6: return pwritev2(fd, out, 3, -1, 0);
-  default: return send(fd, bytes, length, MSG_MORE);
+    case 0: return write(fd, bytes, length);
+    case 1: return send(fd, bytes, length, 0);
+    case 2: return writev(fd, out, 3);
+    case 3: return sendmsg(fd, &message, MSG_NOSIGNAL);
+    case 4: return sendto(fd, bytes, length, 0, NULL, 0);
+    case 5: return sendmmsg(fd, &several, 1, 0) == 1 ? (ssize_t)several.msg_len : -1;
+    case 6: return pwritev2(fd, out, 3, -1, 0);
+    default: return send(fd, bytes, length, MSG_MORE);
   }
 }
 
 static ssize_t read_somehow(int fd, char *bytes, size_t length, unsigned way) {
-  struct iovec in[3] = {{bytes, length / 3}, {bytes + length / 3, length / 4}, {bytes + length / 3 + length / 4, length - length / 3 - length / 4}};
+  struct iovec in[3] = {{bytes, length / 3},
+                        {bytes + length / 3, length / 4},
+                        {bytes + length / 3 + length / 4, length - length / 3 - length / 4}};
   struct msghdr message = {.msg_iov = in, .msg_iovlen = 3};
   struct mmsghdr several = {.msg_hdr = message};
   struct pollfd one = {fd, POLLIN, 0};
   switch (way) {
-  case 0: return read(fd, bytes, length);
-  case 1: return recv(fd, bytes, length, 0);
-  case 2: return readv(fd, in, 3);
-  case 3: return recvmsg(fd, &message, 0);
-  case 4: return recvfrom(fd, bytes, length, 0, NULL, NULL);
-  case 5: return recvmmsg(fd, &several, 1, 0, NULL) == 1 ? (ssize_t)several.msg_len : -1;
-  case 6: return preadv2(fd, in, 3, -1, 0);
-  case 7:
-    if (poll(&one, 1, 5000) != 1) return -1;
-    return recv(fd, bytes, length, MSG_DONTWAIT);
-  default:
-    if (recv(fd, bytes, length, MSG_PEEK) <= 0) return -1;
-    return recv(fd, bytes, length, 0);
+    case 0: return read(fd, bytes, length);
+    case 1: return recv(fd, bytes, length, 0);
+    case 2: return readv(fd, in, 3);
+    case 3: return recvmsg(fd, &message, 0);
+    case 4: return recvfrom(fd, bytes, length, 0, NULL, NULL);
+    case 5: return recvmmsg(fd, &several, 1, 0, NULL) == 1 ? (ssize_t)several.msg_len : -1;
+    case 6: return preadv2(fd, in, 3, -1, 0);
+    case 7:
+      if (poll(&one, 1, 5000) != 1) return -1;
+      return recv(fd, bytes, length, MSG_DONTWAIT);
+    default:
+      if (recv(fd, bytes, length, MSG_PEEK) <= 0) return -1;
+      return recv(fd, bytes, length, 0);
   }
 }
 

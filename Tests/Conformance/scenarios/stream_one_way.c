@@ -43,7 +43,8 @@ int main(void) {
         at += sizeof chunk;
       } else {
         ssize_t count = recv(fd, chunk, sizeof chunk, 0);
-        if (count <= 0 || !matches(chunk, (size_t)count, 1, at)) give_up("server: wrong at %llu", (unsigned long long)at);
+        if (count <= 0 || !matches(chunk, (size_t)count, 1, at))
+          give_up("server: wrong at %llu", (unsigned long long)at);
         at += (uint64_t)count;
       }
     }

@@ -26,7 +26,8 @@ struct Segment {
     let bytes = LaneLayout.segmentBytes(ringBytes: ringBytes)
     if Kernel.call(Int(SYS_ftruncate), fd, bytes) == 0,
       Kernel.call(Int(SYS_fcntl), fd, Int(F_ADD_SEALS), Int(CL_SEALS)) == 0,
-      let segment = map(descriptor, ringBytes: ringBytes) {
+      let segment = map(descriptor, ringBytes: ringBytes)
+    {
       segment.page.storeBytes(of: LaneLayout.magic, as: UInt64.self)
       segment.page.storeBytes(of: LaneLayout.version, toByteOffset: 8, as: UInt32.self)
       segment.page.storeBytes(of: UInt32(ringBytes), toByteOffset: 12, as: UInt32.self)
@@ -49,7 +50,8 @@ struct Segment {
     guard seals >= 0, seals & Int(CL_SEALS) == Int(CL_SEALS) else { return nil }
     guard let segment = map(descriptor, ringBytes: ringBytes) else { return nil }
     if segment.page.load(as: UInt64.self) == LaneLayout.magic,
-      segment.page.load(fromByteOffset: 8, as: UInt32.self) == LaneLayout.version {
+      segment.page.load(fromByteOffset: 8, as: UInt32.self) == LaneLayout.version
+    {
       return segment
     }
     segment.unmap()
@@ -72,7 +74,8 @@ struct Segment {
       place(fd, at: base + control, bytes: ringBytes, offset: first),
       place(fd, at: base + control + ringBytes, bytes: ringBytes, offset: first),
       place(fd, at: base + control + 2 * ringBytes, bytes: ringBytes, offset: second),
-      place(fd, at: base + control + 3 * ringBytes, bytes: ringBytes, offset: second) {
+      place(fd, at: base + control + 3 * ringBytes, bytes: ringBytes, offset: second)
+    {
       return Segment(page: base, ringBytes: ringBytes)
     }
     Kernel.unmap(base, total)
