@@ -48,8 +48,8 @@ enum Leaving {
   }
 
   private static func openGates(_ c: ConnectionRef) {
-    c.pointee.receivePath.store(.kernel, ordering: .releasing)
-    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.receive(on: .kernel)
+    c.send(on: .kernel)
     // Releases the paths to whoever enters through the open gates.
     c.pointee.pins.bitwiseAnd(~(Pins.sendGate | Pins.receiveGate), ordering: .sequentiallyConsistent)
   }
@@ -121,8 +121,8 @@ enum Leaving {
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
     if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
     c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
-    c.pointee.receivePath.store(.lane, ordering: .releasing)
-    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    c.receive(on: .lane)
+    c.send(on: .lane)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
   }
@@ -220,7 +220,7 @@ enum Resend {
       }
     }
     c.pointee.isResending = false
-    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.send(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
     _ = openReceive(c)
     return true
@@ -231,7 +231,7 @@ enum Resend {
     guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, !c.pointee.isResending else {
       return false
     }
-    c.pointee.receivePath.store(.kernel, ordering: .releasing)
+    c.receive(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)
     c.pointee.wireup.stage = .ended
