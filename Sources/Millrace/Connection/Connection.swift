@@ -89,6 +89,10 @@ struct Connection: ~Copyable {
   var trimmed: UInt64 = 0
   var cutover = Cutover(role: .leader)
   var nonce = Nonce(0, 0)
+  /// Bytes that earlier lanes of the connection carried, for the statistics, and how many lanes there were.
+  var carriedOut: UInt64 = 0
+  var carriedIn: UInt64 = 0
+  var lanes: UInt32 = 0
   var records = RecordBuffer()
   /// While the stream moves: the kernel path's bytes before this position are the application's.
   let kernelLimit = Atomic<UInt64>(UInt64.max)

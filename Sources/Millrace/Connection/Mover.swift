@@ -302,6 +302,7 @@ enum Mover {
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
     c.pointee.reason = .none
+    c.pointee.lanes &+= 1
     Stats.count(.attaches)
     Stats.publish(c)
     Log.attached(c)

@@ -76,6 +76,11 @@ enum Policy {
   /// What stands against a lane for this connection, looked up once per attempt by the service thread.
   static func objection(_ c: ConnectionRef) -> DeclineReason? {
     if usesRing() { return .ioUring }
+    if Stats.wantsNoLane(c) {
+      // Kept as a prohibition, so that `millrace on` finds it and takes it back.
+      _ = c.pointee.forbidden.compareExchange(
+        expected: 0, desired: DeclineReason.operator.rawValue, ordering: .sequentiallyConsistent)
+    }
     let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
     if forbidden != 0 { return DeclineReason(rawValue: forbidden) }
     guard addresses(c) else { return .notConnected }

@@ -20,6 +20,7 @@ enum Attaching {
     else { return }
     // The child of a fork has its first page, and the connection its first row there, with its first candidate.
     Stats.start()
+    Stats.listens(on: Service.wakeup)
     Stats.claimRow(c)
     Stats.count(.candidates)
     c.pointee.attempts &+= 1
@@ -164,6 +165,8 @@ enum Attaching {
       // The one pin is this thread's. A call that is inside may still look at the last attempt's memory.
       guard Pins.isOnlySleeper(c.pointee.pins.load(ordering: .sequentiallyConsistent)) else { return false }
       old.unmap()
+      c.pointee.carriedOut &+= c.pointee.producer!.tail
+      c.pointee.carriedIn &+= c.pointee.consumer!.head
     }
     let own = segment.side(c.pointee.role)
     let peer = segment.side(c.pointee.role.peer)

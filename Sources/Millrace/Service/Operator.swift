@@ -1,0 +1,46 @@
+import CLinux
+import Synchronization
+
+/// What an operator wants (`millrace off`, `millrace on`), as it stands in the statistics page. Service thread only.
+enum Operator {
+  nonisolated(unsafe) private static var heard: UInt32 = 0
+
+  /// If somebody has said something: connections that are wanted on TCP leave their lanes, and those that no longer are
+  /// may have one again. Called after every sleep of the service thread.
+  static func look() {
+    let wishes = Stats.wishes
+    guard wishes != heard else { return }
+    heard = wishes
+    Pool.forEach { c in
+      if c.pin(Pins.sleeper) & (Pins.finished | Pins.closing) == 0 { look(at: c) }
+      c.unpin(Pins.sleeper)
+    }
+  }
+
+  private static func look(at c: ConnectionRef) {
+    let no = DeclineReason.operator.rawValue
+    if Stats.wantsNoLane(c) {
+      // An attempt under way sees this before it fixes a cut. A graver reason stays.
+      _ = c.pointee.forbidden.compareExchange(expected: 0, desired: no, ordering: .sequentiallyConsistent)
+      leave(c)
+    } else if c.pointee.forbidden.compareExchange(expected: no, desired: 0, ordering: .sequentiallyConsistent).exchanged
+    {
+      returnToPolicy(c)
+    }
+  }
+
+  private static func leave(_ c: ConnectionRef) {
+    guard c.pointee.wireup.stage == .attached else { return }
+    if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
+    Detaching.begin(c, .operator)
+  }
+
+  private static func returnToPolicy(_ c: ConnectionRef) {
+    guard c.pointee.attempt.load(ordering: .acquiring) == .refused, c.pointee.reason == .operator else { return }
+    c.pointee.reason = .none
+    c.pointee.attempts = 0
+    Policy.admit(c)
+    Stats.publish(c)
+    c.pointee.attempt.store(.none, ordering: .releasing)
+  }
+}
