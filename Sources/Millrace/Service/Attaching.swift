@@ -271,6 +271,9 @@ enum Attaching {
 
   /// Cleans up behind an attempt that has come to nothing, and lets the policy decide about another one.
   static func ended(_ c: ConnectionRef) {
+    // What forbids another attempt says more than how this one ended.
+    let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
+    if forbidden != 0 { c.pointee.reason = DeclineReason(rawValue: forbidden) ?? c.pointee.reason }
     Stats.decline(c.pointee.reason)
     closeListener(c)
     Service.unwatch(c.pointee.wireup.socket)

@@ -20,8 +20,10 @@ enum Operator {
   private static func look(at c: ConnectionRef) {
     let no = DeclineReason.operator.rawValue
     if Stats.wantsNoLane(c) {
-      // An attempt under way sees this before it fixes a cut. A graver reason stays.
-      _ = c.pointee.forbidden.compareExchange(expected: 0, desired: no, ordering: .sequentiallyConsistent)
+      // A graver reason stays.
+      guard c.pointee.forbidden.compareExchange(expected: 0, desired: no, ordering: .sequentiallyConsistent).exchanged
+      else { return }
+      Options.decline(c, .operator)
       leave(c)
     } else if c.pointee.forbidden.compareExchange(expected: no, desired: 0, ordering: .sequentiallyConsistent).exchanged
     {
@@ -30,9 +32,14 @@ enum Operator {
   }
 
   private static func leave(_ c: ConnectionRef) {
-    guard c.pointee.wireup.stage == .attached else { return }
-    if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
-    Detaching.begin(c, .operator)
+    switch c.pointee.wireup.stage {
+    case .listening, .called, .calling: Attaching.refuse(c, .operator)
+    case .wired: Mover.advance(c)
+    case .attached:
+      if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
+      Detaching.begin(c, .operator)
+    default: break
+    }
   }
 
   private static func returnToPolicy(_ c: ConnectionRef) {
