@@ -25,8 +25,8 @@ enum Operator {
       else { return }
       Options.decline(c, .operator)
       leave(c)
-    } else if c.pointee.forbidden.compareExchange(expected: no, desired: 0, ordering: .sequentiallyConsistent).exchanged
-    {
+    } else {
+      _ = c.pointee.forbidden.compareExchange(expected: no, desired: 0, ordering: .sequentiallyConsistent)
       returnToPolicy(c)
     }
   }
@@ -43,10 +43,14 @@ enum Operator {
   }
 
   private static func returnToPolicy(_ c: ConnectionRef) {
-    guard c.pointee.attempt.load(ordering: .acquiring) == .refused, c.pointee.reason == .operator else { return }
-    c.pointee.reason = .none
+    let attempt = c.pointee.attempt.load(ordering: .acquiring)
+    guard c.pointee.hasRole, attempt == .none || attempt == .refused && c.pointee.reason == .operator else { return }
+    // Who wants lanes wants them now: also a connection whose peer was the one that left does not wait for its traffic
+    // to double.
     c.pointee.attempts = 0
     Policy.admit(c)
+    guard attempt == .refused else { return }
+    c.pointee.reason = .none
     Stats.publish(c)
     c.pointee.attempt.store(.none, ordering: .releasing)
   }
