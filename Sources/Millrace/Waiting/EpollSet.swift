@@ -27,8 +27,6 @@ struct EpollSet: ~Copyable {
   var hotHead: RegistrationRef?
   /// Counts looks that found something, and sleeps by more: the time by which a registration grows cold.
   var age: UInt32 = 0
-  /// Set once the kernel may report tokens of ours.
-  var hasTokens = false
   /// An eventfd in the set, for waking a sleeper from this process.
   var nudge: Int32 = -1
   /// Threads asleep in the kernel on this set.

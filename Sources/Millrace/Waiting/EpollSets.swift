@@ -136,7 +136,7 @@ enum RegistrationPool {
   }
 
   static func registration(_ token: UInt64) -> RegistrationRef? {
-    let index = Int(token & Tokens.indexMask)
+    let index = Int(token & Tokens.placeMask)
     guard let memory, index < Int(used), (memory + index).pointee.fd >= 0 else { return nil }
     return memory + index
   }
@@ -144,14 +144,19 @@ enum RegistrationPool {
 
 /// What our own descriptors in an application's set are registered with: random, so nobody's data can be it.
 enum Tokens {
-  static let indexMask: UInt64 = 0xff_ffff
+  fileprivate static let indexMask: UInt64 = 0xff_ffff
+  fileprivate static let placeMask: UInt64 = 0x7f_ffff
   nonisolated(unsafe) fileprivate(set) static var cookie: UInt64 = 0
 
   static func choose() {
     while cookie == 0 { cookie = Entropy.nonce().high & ~indexMask }
   }
 
+  /// The token of a lane's bell, and of a connection that is the kernel's. Indices are below the bit that differs.
   static func token(_ index: UInt32) -> UInt64 { cookie | UInt64(index) }
+  static func kernelToken(_ index: UInt32) -> UInt64 { cookie | kernelBit | UInt64(index) }
+  private static let kernelBit: UInt64 = 0x80_0000
+  static func isKernels(_ token: UInt64) -> Bool { token & kernelBit != 0 && token != nudge }
   /// The token of a set's own eventfd.
   static var nudge: UInt64 { cookie | indexMask }
 

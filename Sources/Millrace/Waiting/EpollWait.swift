@@ -53,24 +53,33 @@ enum EpollWait {
   private static func harvest(_ wait: Wait, _ set: EpollSetRef, rounds: Int = 1) {
     guard wait.pointee.found < wait.pointee.capacity else { return }
     set.pointee.lock.lock()
+    var moving: ConnectionRef?
     var round = 0
     while true {
-      harvestOnce(wait, set)
+      moving = harvestOnce(wait, set)
       round &+= 1
-      if wait.pointee.found > 0 || round >= rounds || set.pointee.lock.isContended() { break }
+      if wait.pointee.found > 0 || moving != nil || round >= rounds || set.pointee.lock.isContended() { break }
       cl_pause()
     }
     if set.pointee.isNested { NestedSets.expose(set) }
     set.pointee.lock.unlock()
+    guard let c = moving else { return }
+    // Bytes that have arrived may wait for no more than somebody to take the mark before them.
+    let isThrough = Mover.mayGo(c)
+    c.unpin(Pins.sleeper)
+    if isThrough { harvest(wait, set) }
   }
 
-  /// The set's lock is held.
-  private static func harvestOnce(_ wait: Wait, _ set: EpollSetRef) {
+  /// The set's lock is held. A connection that moves and has nothing for now, pinned.
+  private static func harvestOnce(_ wait: Wait, _ set: EpollSetRef) -> ConnectionRef? {
     var at = set.pointee.hotHead
     var lastReported: RegistrationRef?
+    var moving: ConnectionRef?
     while let registration = at, wait.pointee.found < wait.pointee.capacity {
       at = registration.pointee.nextHot
       let mask = registration.report()
+      if mask & Readiness.input == 0, moving == nil { moving = registration.pinIfMoving() }
+      if registration.pointee.hasMoved, mask != 0, isTold(wait, registration) { continue }
       if mask != 0 {
         emit(wait, mask, registration.pointee.data)
         lastReported = registration
@@ -78,10 +87,27 @@ enum EpollWait {
         registration.growCold()
       }
     }
-    guard let lastReported else { return }
+    guard let lastReported else { return moving }
     set.pointee.age &+= 1
     // A full array leaves some unseen: the next wait begins with them.
     if at != nil { set.rotateHot(behind: lastReported) }
+    return moving
+  }
+
+  /// Whether the kernel has reported the registration in this very wait, just before it came to a lane. It is put back,
+  /// for the event may be another one's with the same data.
+  private static func isTold(_ wait: Wait, _ registration: RegistrationRef) -> Bool {
+    registration.pointee.hasMoved = false
+    var index = 0
+    while index < Int(wait.pointee.found) {
+      if wait.pointee.events[index].data.u64 == registration.pointee.data {
+        registration.pointee.isFresh = true
+        registration.pointee.isDisabled = false
+        return true
+      }
+      index += 1
+    }
+    return false
   }
 
   private static func emit(_ wait: Wait, _ mask: UInt32, _ data: UInt64) {
@@ -113,20 +139,18 @@ enum EpollWait {
   /// Keeps the application's events and takes ours out: a bell that rang makes its lanes hot.
   private static func takeKernelEvents(_ wait: Wait, _ set: EpollSetRef, count: Int) {
     let first = wait.pointee.events + Int(wait.pointee.found)
-    guard set.pointee.hasTokens else {
-      wait.pointee.found += Int32(count)
-      return
-    }
     var index = 0
     while index < count {
       let event = first[index]
       index += 1
-      if Tokens.isToken(event.data.u64) {
+      guard Tokens.isToken(event.data.u64) else {
+        emit(wait, event.events, event.data.u64)
+        continue
+      }
+      if !Tokens.isKernels(event.data.u64) {
         rang(event.data.u64, set)
-      } else {
-        let slot = wait.pointee.events + Int(wait.pointee.found)
-        slot.pointee = event
-        wait.pointee.found += 1
+      } else if let told = Registrations.kernelReported(event, in: set) {
+        emit(wait, told.events, told.data.u64)
       }
     }
   }

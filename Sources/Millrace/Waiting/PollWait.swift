@@ -12,6 +12,8 @@ enum PollWait {
 
   static func begin(_ wait: Wait) -> mr_step {
     pin(wait)
+    // Bytes that have arrived may wait for no more than somebody to take the mark before them.
+    forEachLane(wait) { if $0.pointee.receivePath.load(ordering: .acquiring) == .moving { Mover.advance($0) } }
     let ready = lookAtLanes(wait)
     if ready > 0 || wait.pointee.deadline == 0 { return askKernel(wait, timeout: 0) }
     if spin(wait) { return askKernel(wait, timeout: 0) }

@@ -11,6 +11,8 @@ enum Readiness {
   static let hangUp = UInt32(bitPattern: Int32(POLLHUP))
   static let readHangUp = UInt32(bitPattern: Int32(POLLRDHUP))
   static let failed = UInt32(bitPattern: Int32(POLLERR))
+  /// What shows that a direction is over.
+  static let ends = input | readHangUp | hangUp | failed
 
   /// What is ready of the bits that are `wanted`.
   @inline(__always)

@@ -28,10 +28,13 @@ struct Registration {
   var isDisabled = false
   /// The next report is due whatever was reported before: freshly added or modified.
   var isFresh = true
-  /// Edge triggered: the producer's tail, the end and the writer's refusals as last reported.
-  var seenTail: UInt64 = 0
-  var seenEnd: UInt32 = 0
-  var seenRefusals: UInt32 = 0
+  /// It has just come from the kernel: what the kernel has told in the same wait is not told again.
+  var hasMoved = false
+  /// Edge triggered: what there was at the last report, and what was reported.
+  var seen = Edge()
+  var reported: UInt32 = 0
+  /// In the kernel: an event of no more than these bits has been reported already, by the lane.
+  var swallowed: UInt32 = 0
   /// The set's age when something was last reported.
   var reportedAt: UInt32 = 0
   /// Place in the pool, for the token.
@@ -43,12 +46,42 @@ struct Registration {
   var nextHot: RegistrationRef?
 }
 
+/// What an edge-triggered registration compares with what there was when it reported last.
+struct Edge {
+  /// The producer's position, or while the stream moves what the kernel has.
+  var tail: UInt64 = 0
+  var end: UInt32 = 0
+  /// How often a writer was refused.
+  var refusals: UInt32 = 0
+
+  init() {}
+
+  init(_ c: ConnectionRef) {
+    guard let peer = c.pointee.segment?.side(c.pointee.role.peer) else { return }
+    refusals = c.pointee.refusals.load(ordering: .acquiring)
+    // A close after a half-close is no news, until the kernel says so.
+    let finish = peer.finish.pointee.load(ordering: .acquiring)
+    end = (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)
+    tail = peer.tail.pointee.load(ordering: .acquiring)
+    guard c.pointee.receivePath.load(ordering: .acquiring) == .moving else { return }
+    tail &+= UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63
+  }
+}
+
 typealias RegistrationRef = UnsafeMutablePointer<Registration>
 
 extension UnsafeMutablePointer where Pointee == Registration {
   /// How old a set gets without a report of a hot registration until that goes cold. At about this age, looking at it in
   /// vain has cost as much as the bell that rings for a cold one.
   private static var coldAge: UInt32 { 512 }
+
+  /// The connection with a pin, if its stream moves: then what has arrived may not show yet. The set's lock is held.
+  func pinIfMoving() -> ConnectionRef? {
+    let c = pointee.connection
+    guard c.pointee.receivePath.load(ordering: .acquiring) == .moving, !pointee.isDisabled else { return nil }
+    _ = c.pin(Pins.sleeper)
+    return c
+  }
 
   /// Whether the application knows it, and it is not the kernel's.
   var isOnLane: Bool { pointee.place == .hot || pointee.place == .cold }
@@ -100,12 +133,8 @@ extension UnsafeMutablePointer where Pointee == Registration {
   /// What is to be reported now; 0 for nothing. Notes what was reported. The set's lock is held.
   @inline(__always)
   func report() -> UInt32 {
-    let mask = Readiness.mask(pointee.connection, for: interest)
+    let mask = isEdge ? reportEdge() : Readiness.mask(pointee.connection, for: interest)
     if mask == 0 { return 0 }
-    if isEdge {
-      guard let news = edge(mask) else { return 0 }
-      note(news, mask)
-    }
     if pointee.events & EPOLLONESHOT.rawValue != 0 { pointee.isDisabled = true }
     pointee.reportedAt = pointee.set.pointee.age
     return mask
@@ -113,40 +142,34 @@ extension UnsafeMutablePointer where Pointee == Registration {
 
   /// As ``report()``, without noting anything.
   func wouldReport() -> Bool {
+    let edge = Edge(pointee.connection)
     let mask = Readiness.mask(pointee.connection, for: interest)
-    return mask != 0 && (!isEdge || edge(mask) != nil)
+    return mask != 0 && (!isEdge || isNews(edge, mask))
   }
 
-  /// What an edge-triggered registration compares with what it reported last.
-  private struct Edge {
-    var tail: UInt64
-    var end: UInt32
-    var refusals: UInt32
-  }
-
-  /// What has happened since the last report; nil for nothing.
-  private func edge(_ mask: UInt32) -> Edge? {
+  /// What comes while this looks must be told now or be news the next time. So what is compared was read before the look,
+  /// and what is noted was read behind it exactly if the look shows it.
+  private func reportEdge() -> UInt32 {
     let c = pointee.connection
-    let peer = c.pointee.segment!.side(c.pointee.role.peer)
-    // A close after a half-close is no news, until the kernel says so.
-    let finish = peer.finish.pointee.load(ordering: .acquiring)
-    let tail =
-      peer.tail.pointee.load(ordering: .acquiring)
-      &+ (c.pointee.receivePath.load(ordering: .relaxed) == .moving
-        ? UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63 : 0)
-    let now = Edge(
-      tail: tail, end: (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c),
-      refusals: c.pointee.refusals.load(ordering: .relaxed))
-    let roomCame = now.refusals != pointee.seenRefusals && mask & Readiness.output != 0
-    let isNews = pointee.isFresh || now.tail != pointee.seenTail || now.end != pointee.seenEnd || roomCame
-    return isNews ? now : nil
+    let before = Edge(c)
+    let mask = Readiness.mask(c, for: interest)
+    guard mask != 0, isNews(before, mask) else { return 0 }
+    let after = Edge(c)
+    pointee.isFresh = false
+    pointee.seen.tail = mask & Readiness.input != 0 ? after.tail : before.tail
+    pointee.seen.end = mask & Readiness.ends != 0 ? after.end : before.end
+    // A writer who was refused behind the look has not been told of room.
+    if mask & Readiness.output != 0 { pointee.seen.refusals = before.refusals }
+    pointee.reported = mask
+    return mask
   }
 
-  private func note(_ edge: Edge, _ mask: UInt32) {
-    pointee.isFresh = false
-    pointee.seenTail = edge.tail
-    pointee.seenEnd = edge.end
-    if mask & Readiness.output != 0 { pointee.seenRefusals = edge.refusals }
+  /// Whether something has happened since the last report.
+  private func isNews(_ now: Edge, _ mask: UInt32) -> Bool {
+    if pointee.isFresh || now.end != pointee.seen.end { return true }
+    // Arrivals are no news to who waits for room only.
+    if now.tail != pointee.seen.tail, interest & (Readiness.input | Readiness.readHangUp) != 0 { return true }
+    return now.refusals != pointee.seen.refusals && mask & Readiness.output != 0
   }
 
   /// Arms the lane for what the registration waits for. With a ticket, the peer rings for the first of all lanes that

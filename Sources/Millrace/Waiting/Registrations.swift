@@ -41,6 +41,9 @@ enum Registrations {
     if !isKernels {
       moveToLane(registration)
       wake(set)
+    } else if usesToken(registration) {
+      // Nobody can have seen an event with other data: this is not known to be in a set until it returns.
+      _ = tell(registration, EPOLL_CTL_MOD)
     }
     return 0
   }
@@ -92,6 +95,37 @@ enum Registrations {
     registration.pointee.data = event.data.u64
     registration.pointee.isDisabled = false
     registration.pointee.isFresh = true
+    registration.pointee.swallowed = 0
+  }
+
+  /// Whether the kernel reports the registration to us first: what it has reported decides what is reported next.
+  private static func usesToken(_ registration: RegistrationRef) -> Bool {
+    registration.pointee.events & EPOLLONESHOT.rawValue != 0 || registration.pointee.swallowed != 0
+  }
+
+  /// Registers it with the kernel, or changes it there.
+  private static func tell(_ registration: RegistrationRef, _ op: Int32) -> Int {
+    let events = registration.pointee.isDisabled ? EPOLLONESHOT.rawValue : registration.pointee.events
+    return Kernel.epollControl(
+      registration.pointee.set.pointee.fd, op, registration.pointee.kernelName, events: events,
+      data: usesToken(registration)
+        ? Tokens.kernelToken(registration.pointee.index) : registration.pointee.data)
+  }
+
+  /// The kernel has reported a registration of its own under our token: what the application is to see of it, if anything.
+  static func kernelReported(_ event: epoll_event, in set: EpollSetRef) -> epoll_event? {
+    lock.lock()
+    defer { lock.unlock() }
+    guard let registration = RegistrationPool.registration(event.data.u64), registration.pointee.set == set,
+      registration.pointee.place == .kernel
+    else { return nil }
+    let known = registration.pointee.swallowed
+    registration.pointee.swallowed = 0
+    if known != 0, event.events & ~known == 0 { return nil }
+    if registration.pointee.events & EPOLLONESHOT.rawValue != 0 { registration.pointee.isDisabled = true }
+    var told = event
+    told.data.u64 = registration.pointee.data
+    return told
   }
 
   private static func modify(
@@ -99,8 +133,14 @@ enum Registrations {
   ) -> Int32? {
     guard let event, let set = EpollSets.known(epfd), let registration = find(set, c, fd) else { return nil }
     if registration.pointee.place == .kernel {
-      let r = Kernel.epollControl(epfd, EPOLL_CTL_MOD, fd, events: event.pointee.events, data: event.pointee.data.u64)
-      if r == 0 { note(registration, event.pointee) }
+      let before = registration.pointee
+      note(registration, event.pointee)
+      let r = tell(registration, EPOLL_CTL_MOD)
+      if r != 0 {
+        registration.pointee.events = before.events
+        registration.pointee.data = before.data
+        registration.pointee.isDisabled = before.isDisabled
+      }
       return Int32(truncatingIfNeeded: r)
     }
     if isExclusive(registration.pointee.events | event.pointee.events) { return -EINVAL }
@@ -165,11 +205,17 @@ enum Registrations {
     lock.unlock()
   }
 
-  /// The connection is the kernel's again.
-  static func toKernel(_ c: ConnectionRef) {
+  /// The connection is the kernel's again; `atEnd` if only because the stream is over.
+  static func toKernel(_ c: ConnectionRef, atEnd: Bool = false) {
     lock.lock()
     forEachLocked(c) { registration in
-      if registration.pointee.place == .vacant { drop(registration, from: c) } else { moveToKernel(registration) }
+      if registration.pointee.place == .vacant { return drop(registration, from: c) }
+      // The kernel tells an edge of what it finds. The end that the lane has told is none; and nothing else can come now.
+      let hasToldEnd = registration.isEdge && !registration.pointee.isFresh
+      registration.pointee.swallowed =
+        atEnd && hasToldEnd && registration.isOnLane ? registration.pointee.reported & Readiness.ends : 0
+      if registration.pointee.swallowed != 0 { registration.pointee.swallowed |= Readiness.output }
+      moveToKernel(registration)
     }
     lock.unlock()
   }
@@ -181,6 +227,7 @@ enum Registrations {
       Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, registration.pointee.kernelName)
       set.pointee.lanes += 1
       registration.pointee.isFresh = true
+      registration.pointee.hasMoved = true
       registration.heat()
       takeBell(registration)
       EpollSets.ensureNudge(set)
@@ -191,7 +238,6 @@ enum Registrations {
   /// Registers the bell in the kernel's set, unless another registration of the same connection has it there.
   private static func takeBell(_ registration: RegistrationRef) {
     let set = registration.pointee.set
-    set.pointee.hasTokens = true
     let r = Kernel.epollControl(
       set.pointee.fd, EPOLL_CTL_ADD, registration.pointee.connection.pointee.bell, events: EPOLLIN.rawValue,
       data: Tokens.token(registration.pointee.index))
@@ -205,11 +251,9 @@ enum Registrations {
     if registration.isOnLane {
       leaveSet(registration)
       registration.cool(to: .kernel)
-      let events = registration.pointee.isDisabled ? EPOLLONESHOT.rawValue : registration.pointee.events
       // A closed number goes on being reported under another one that is open.
       registration.pointee.kernelName = c.isNamed(by: registration.pointee.fd) ? registration.pointee.fd : c.pointee.fd
-      Kernel.epollControl(
-        set.pointee.fd, EPOLL_CTL_ADD, registration.pointee.kernelName, events: events, data: registration.pointee.data)
+      _ = tell(registration, EPOLL_CTL_ADD)
     }
     set.pointee.lock.unlock()
   }
