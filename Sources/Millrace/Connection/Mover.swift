@@ -13,13 +13,6 @@ enum Mover {
     go(c) { c.pointee.wireup.stage.isMoving }
   }
 
-  /// The same for who waits for the stream to go on. Whether it may have.
-  static func mayGo(_ c: ConnectionRef) -> Bool {
-    let before = c.pointee.changes.load(ordering: .sequentiallyConsistent)
-    advance(c)
-    return c.pointee.changes.load(ordering: .sequentiallyConsistent) != before
-  }
-
   /// The kernel path of an attached connection has something: records of a peer that leaves, or the end.
   static func kernelReady(_ c: ConnectionRef) {
     // One process of several answers for all.

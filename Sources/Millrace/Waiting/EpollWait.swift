@@ -63,11 +63,20 @@ enum EpollWait {
     }
     if set.pointee.isNested { NestedSets.expose(set) }
     set.pointee.lock.unlock()
-    guard let c = moving else { return }
-    // Bytes that have arrived may wait for no more than somebody to take the mark before them.
-    let isThrough = Mover.mayGo(c)
+    if let c = moving { harvestMoving(wait, set, c) }
+  }
+
+  /// Bytes that have arrived may wait for no more than somebody to take the mark before them. `c` is pinned.
+  private static func harvestMoving(_ wait: Wait, _ set: EpollSetRef, _ c: ConnectionRef) {
+    Mover.advance(c)
+    set.pointee.lock.lock()
+    var at = set.pointee.hotHead
+    while let registration = at, wait.pointee.found < wait.pointee.capacity {
+      at = registration.pointee.nextHot
+      if registration.pointee.connection == c { _ = report(wait, registration) }
+    }
+    set.pointee.lock.unlock()
     c.unpin(Pins.sleeper)
-    if isThrough { harvest(wait, set) }
   }
 
   /// The set's lock is held. A connection that moves and has nothing for now, pinned.
@@ -77,11 +86,10 @@ enum EpollWait {
     var moving: ConnectionRef?
     while let registration = at, wait.pointee.found < wait.pointee.capacity {
       at = registration.pointee.nextHot
-      let mask = registration.report()
-      if mask & Readiness.input == 0, moving == nil { moving = registration.pinIfMoving() }
-      if registration.pointee.hasMoved, mask != 0, isTold(wait, registration) { continue }
-      if mask != 0 {
-        emit(wait, mask, registration.pointee.data)
+      if moving == nil, let c = registration.pinIfMoving() {
+        // It is looked at last.
+        moving = c
+      } else if registration.pointee.connection != moving, report(wait, registration) {
         lastReported = registration
       } else if !set.pointee.isNested {
         registration.growCold()
@@ -108,6 +116,15 @@ enum EpollWait {
       index += 1
     }
     return false
+  }
+
+  /// Reports what the registration has, if anything.
+  @inline(__always)
+  private static func report(_ wait: Wait, _ registration: RegistrationRef) -> Bool {
+    let mask = registration.report()
+    if mask == 0 || registration.pointee.hasMoved && isTold(wait, registration) { return false }
+    emit(wait, mask, registration.pointee.data)
+    return true
   }
 
   private static func emit(_ wait: Wait, _ mask: UInt32, _ data: UInt64) {

@@ -78,7 +78,9 @@ extension UnsafeMutablePointer where Pointee == Registration {
   /// The connection with a pin, if its stream moves: then what has arrived may not show yet. The set's lock is held.
   func pinIfMoving() -> ConnectionRef? {
     let c = pointee.connection
-    guard c.pointee.receivePath.load(ordering: .acquiring) == .moving, !pointee.isDisabled else { return nil }
+    guard c.pointee.receivePath.load(ordering: .acquiring) == .moving, !pointee.isDisabled,
+      Readiness.mask(c, for: Readiness.input) == 0
+    else { return nil }
     _ = c.pin(Pins.sleeper)
     return c
   }
