@@ -101,6 +101,8 @@ struct Connection: ~Copyable {
   let refusals = Atomic<UInt32>(0)
   /// The Unix connection, -1 if none: doorbell and hang-up signal. Hidden.
   var bell: Int32 = -1
+  /// The process at the other end of the bell, if the kernel names it.
+  var peerProcess: PeerProcessRef?
   /// Bytes of the own ring before this position have been re-sent over TCP, or need not be.
   var resendFrom: UInt64 = 0
   var isResending = false
@@ -113,13 +115,15 @@ struct Connection: ~Copyable {
 
   /// Changes when something other than the ring may let a sleeper go on: a futex of this process.
   let changes = Atomic<UInt32>(0)
-  /// How many threads sleep on ``changes`` or on the bell by poll.
-  let changeSleepers = Atomic<UInt32>(0)
+  /// How many threads sleep on the bell by poll.
+  let pollSleepers = Atomic<UInt32>(0)
   var receiveSpin = SpinBudget()
   var sendSpin = SpinBudget()
 
   /// First of the epoll registrations of this connection.
   var registrations: RegistrationRef?
+  /// How many of them the application knows. With several, no set may arm for itself alone.
+  let registered = Atomic<Int32>(0)
   /// The lane has been in the hands of several processes since a fork. It stays so: what another one has done shows in
   /// shared memory only.
   var isFamily = false

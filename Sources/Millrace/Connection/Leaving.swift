@@ -22,7 +22,7 @@ enum Leaving {
       c.pointee.attempt.store(.refused, ordering: .relaxed)
       c.pointee.wireup.stage = .ended
       Stats.count(.laneEnds)
-      Registrations.toKernel(c)
+      Registrations.toKernel(c, atEnd: true)
       Stats.publish(c)
     }
     c.unlockBoth()

@@ -45,10 +45,8 @@ enum SharedLane {
     family.pointee.down.store(left, ordering: .releasing)
     withUnsafePointer(to: family.pointee.down) { Kernel.futexWake(UnsafeMutableRawPointer(mutating: $0)) }
     guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
-    side.readerArm.pointee.store(0, ordering: .sequentiallyConsistent)
-    Kernel.futexWake(UnsafeMutableRawPointer(side.readerArm))
-    side.writerArm.pointee.store(0, ordering: .sequentiallyConsistent)
-    Kernel.futexWake(UnsafeMutableRawPointer(side.writerArm))
+    Waiters.release(side.readerArm)
+    Waiters.release(side.writerArm)
   }
 
   /// Whether the kernel path brings records of a peer that leaves.

@@ -140,7 +140,7 @@ enum Attaching {
     case .called: offerArrived(c)
     case .calling: answerArrived(c)
     case .wired, .leaving:
-      Bell.drain(c.pointee.bell)
+      Waiters.drainBell(c)
       Mover.advance(c)
       if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
     default: break
@@ -191,6 +191,7 @@ enum Attaching {
     closeListener(c)
     c.pointee.bell = c.pointee.wireup.socket
     c.pointee.wireup.socket = -1
+    PeerProcess.join(c)
     enter(c, .wired, for: quietTime)
     c.pointee.wireup.isWatched = true
     let edges = EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
@@ -283,6 +284,7 @@ enum Attaching {
       c.pointee.wireup.isWatched = false
       Service.unwatch(c.pointee.fd)
       Service.unwatch(c.pointee.bell)
+      PeerProcess.leave(c)
       Table.closeHidden(c.pointee.bell)
       c.pointee.bell = -1
     }
