@@ -126,6 +126,8 @@ void attach(struct peer *);
 
 // The lane.
 void lane_put(struct peer *, const void *bytes, size_t count);
+// Waits until the victim has put something in.
+void await_bytes(struct peer *);
 size_t lane_get(struct peer *, void *bytes, size_t count);
 void lane_exchange(struct peer *, size_t count);
 void wake_victim(struct peer *);

@@ -96,10 +96,9 @@ enum Leaving {
     guard c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching else { return true }
     // A peer that closes, or half-closes, lets an attempt come to its end or gives it up first. So an end in the middle of
     // one is a death, unless the peer has agreed to nothing yet.
-    if c.pointee.wireup.stage == .wired, c.pointee.role == .leader || !leaderHasOffered(c), cancel(c, .laneAborted) {
-      return true
-    }
-    inheritRing(c)
+    if c.pointee.wireup.stage == .wired, c.pointee.role == .leader || !leaderHasOffered(c) { cancel(c, .laneAborted) }
+    // What cannot be given up waits for a record that will never come.
+    if c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching { inheritRing(c) }
     return true
   }
 
@@ -211,12 +210,16 @@ enum Resend {
     // Records go first.
     guard c.pointee.isResending, c.pointee.outgoing.count == 0 else { return false }
     if let producer = c.pointee.producer {
-      while c.pointee.resendFrom < producer.tail {
-        let rest = producer.retained(from: c.pointee.resendFrom)
-        let r = Kernel.send(c.pointee.fd, rest.baseAddress!, rest.count)
-        guard r > 0 else { return false }
-        c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
-        c.pointee.resendFrom &+= UInt64(r)
+      while c.pointee.resendFrom != producer.tail {
+        guard let rest = producer.retained(from: c.pointee.resendFrom) else {
+          Leaving.breakOff(c)
+          return false
+        }
+        switch write(c, rest.baseAddress!, rest.count) {
+        case .wrote(let bytes): c.pointee.resendFrom &+= UInt64(bytes)
+        case .full: return false
+        case .dead: c.pointee.resendFrom = producer.tail
+        }
       }
     }
     c.pointee.isResending = false
@@ -224,6 +227,27 @@ enum Resend {
     c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
     _ = openReceive(c)
     return true
+  }
+
+  /// What has become of a write to the kernel path.
+  enum Written {
+    case wrote(Int)
+    /// The kernel's buffer is full.
+    case full
+    /// Nobody will ever read it.
+    case dead
+  }
+
+  /// Writes to the kernel path, and keeps the books.
+  static func write(_ c: ConnectionRef, _ bytes: UnsafeRawPointer, _ count: Int) -> Written {
+    // An error is the application's to see; a write would take it away.
+    if Kernel.pollNow(c.pointee.fd, 0) & Int16(POLLERR) != 0 { return .dead }
+    let r = Kernel.send(c.pointee.fd, bytes, count)
+    if r > 0 {
+      c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
+      return .wrote(r)
+    }
+    return r == -Int(EAGAIN) || r == -Int(EINTR) || r == -Int(ENOBUFS) || r == -Int(ENOMEM) ? .full : .dead
   }
 
   /// The connection is wholly TCP's again, once everything is re-sent.

@@ -315,13 +315,15 @@ enum Mover {
     }
   }
 
-  /// Writes the records that are due. False if the kernel's buffer is full: then nothing may overtake them.
+  /// Writes the records that are due. False if the kernel's buffer is full: then nothing may overtake them. On a dead
+  /// connection they are as good as written, and what the kernel has to say of it is found by reading.
   private static func flushRecords(_ c: ConnectionRef) -> Bool {
     while c.pointee.outgoing.count > 0 {
-      let r = c.pointee.outgoing.withBytes { Kernel.send(c.pointee.fd, $0, $1) }
-      guard r > 0 else { return false }
-      c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
-      c.pointee.outgoing.drop(r)
+      switch c.pointee.outgoing.withBytes({ Resend.write(c, $0, $1) }) {
+      case .wrote(let bytes): c.pointee.outgoing.drop(bytes)
+      case .full: return false
+      case .dead: c.pointee.outgoing.drop(c.pointee.outgoing.count)
+      }
     }
     return true
   }
@@ -342,7 +344,7 @@ struct OutgoingRecords {
     end &+= 1
   }
 
-  mutating func withBytes(_ body: (UnsafeRawPointer, Int) -> Int) -> Int {
+  mutating func withBytes<Result>(_ body: (UnsafeRawPointer, Int) -> Result) -> Result {
     let first = start
     let length = count
     return withUnsafeMutableBytes(of: &storage) { body(UnsafeRawPointer($0.baseAddress! + first), length) }
