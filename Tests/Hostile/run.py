@@ -32,6 +32,9 @@ PATIENCE = float(os.environ.get("HOSTILE_PATIENCE", 15))
 WORST_ROUND = 1.0
 
 
+OPTIONS = argparse.Namespace(stacks=False)
+
+
 class Failure(Exception):
     pass
 
@@ -160,10 +163,20 @@ class Test:
                 raise Failure(f"the victim: {result}")
             return None
         except (Failure, subprocess.SubprocessError) as failure:
-            return str(failure)
+            return f"{failure}{self.stacks() if OPTIONS.stacks else ''}"
         finally:
             for program in self.programs:
                 program.end()
+
+    def stacks(self):
+        """What the victim is doing, and what it has counted."""
+        if self.victim.process.poll() is not None:
+            return ""
+        command = ["gdb", "-p", str(self.victim.pid), "-batch", "-ex", "set width 0", "-ex", "thread apply all backtrace"]
+        trace = subprocess.run(command, capture_output=True, text=True).stdout
+        listing = subprocess.run([COMMAND, "ss", "--pid", str(self.victim.pid)], capture_output=True, text=True).stdout
+        counters = {**self.victim.statistics()["counters"], **self.victim.statistics()["declines"]}
+        return "\n".join(["", *re.findall("^(?:Thread|#).*", trace, re.M), listing, str({k: v for k, v in counters.items() if v})])
 
     def attack(self):
         place = [] if self.role == "l" else [self.victim.port]
@@ -234,7 +247,8 @@ def main():
     parser.add_argument("--modes", default="epoll,threads", help="how the victim waits")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--stacks", action="store_true", help="show what the victim of a failed test is doing (gdb)")
+    options = parser.parse_args(namespace=OPTIONS)
     if os.geteuid() != 0:
         sys.exit("hostile: must be root, to make peers of other users and in other namespaces")
     build()

@@ -58,17 +58,25 @@ enum Leaving {
   /// is still delivered. Called by the service thread.
   static func peerLeft(_ c: ConnectionRef, byReset: Bool = false) {
     c.lockBoth()
-    if !byReset { noteUnread(c) }
-    if c.pointee.wireup.stage == .attached { c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent) }
+    if c.pointee.wireup.stage == .attached {
+      if byReset { c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent) } else { bereave(c) }
+    }
     if c.pointee.wireup.stage == .wired { leftWhileMoving(c) }
     c.unlockBoth()
     Waiters.wake(c)
   }
 
+  /// The lane goes on without the peer: what it has left in its ring is still to be read. Both locks are held.
+  static func bereave(_ c: ConnectionRef) {
+    noteUnread(c)
+    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+  }
+
   /// A peer that died with our bytes unread would have answered with a reset, had the kernel held them.
   private static func noteUnread(_ c: ConnectionRef) {
-    guard !c.pointee.peerGone.load(ordering: .relaxed), c.pointee.wireup.stage == .attached else { return }
-    guard let consumer = c.pointee.consumer, consumer.finishFlags & FinishFlags.closed == 0 else { return }
+    guard !c.pointee.peerGone.load(ordering: .relaxed), let consumer = c.pointee.consumer,
+      consumer.finishFlags & FinishFlags.closed == 0
+    else { return }
     SharedLane.refresh(c)
     if c.pointee.producer!.refresh(), c.pointee.producer!.pending > 0 {
       c.pointee.pendingError.store(ECONNRESET, ordering: .releasing)

@@ -301,6 +301,8 @@ enum Mover {
     c.pointee.sendPath.store(.lane, ordering: .releasing)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
+    // The peer's death was noticed before its last mark was read.
+    if c.pointee.wireup.isOrphan { Leaving.bereave(c) }
     c.pointee.reason = .none
     Stats.count(.attaches)
     Stats.publish(c)
