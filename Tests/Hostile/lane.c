@@ -121,6 +121,12 @@ void attach(struct peer *p) {
   cut_over(p, LEADER_STEPS);
   // The victim is on the lane once it echoes there.
   lane_exchange(p, 1000);
+  const char *order = getenv("HOSTILE_ORDER");
+  if (order == NULL) return;
+  // The victim forks, and its child answers.
+  char answer[5];
+  lane_put(p, order, sizeof answer);
+  for (size_t got = 0; got < sizeof answer;) got += lane_get(p, answer + got, sizeof answer - got);
 }
 
 static void wake(struct peer *p, _Atomic uint32_t *word) {

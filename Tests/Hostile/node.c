@@ -4,7 +4,8 @@
 //   node epoll|threads
 //
 // One thread with an epoll set (so that whatever holds up one connection holds up all), or one thread with blocking
-// calls for each connection.
+// calls for each connection; there, what comes as "fork2" has a child take over the connection, which its parent keeps,
+// and "fork1" one which its parent closes.
 // Commands come on standard input: "connect PORT", "drive PORT", "report", "quit".
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -143,8 +145,24 @@ static long all(struct connection *c, bool sends, size_t count) {
   return count;
 }
 
+// A child takes over in the middle: the two share the connection, and whatever is on it, from now on.
+static void hand_over(struct connection *c, bool keeps) {
+  pid_t child = fork();
+  if (child != 0) {
+    int status;
+    if (!keeps) close(c->fd);
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) wrong++;
+    if (keeps) close(c->fd);
+    ended++;
+    open_now--;
+    free(c);
+    pthread_exit(NULL);
+  }
+}
+
 static void *own_thread(void *argument) {
   struct connection *c = argument;
+  pid_t self = getpid();
   long r = 1;
   while (r > 0) {
     if (c->driven) {
@@ -155,10 +173,15 @@ static void *own_thread(void *argument) {
       if (r > 0) round_done(c);
     } else {
       r = recv(c->fd, c->bytes, MOST, 0);
-      if (r < 0 && errno == EINTR) r = 1;
-      else if (r > 0) r = all(c, true, r);
+      if (r < 0 && errno == EINTR) {
+        r = 1;
+        continue;
+      }
+      if (r == 5 && memcmp(c->bytes, "fork", 4) == 0) hand_over(c, c->bytes[4] == '2');
+      if (r > 0) r = all(c, true, r);
     }
   }
+  if (getpid() != self) _exit(0);
   over(c, r);
   return NULL;
 }

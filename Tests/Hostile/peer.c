@@ -1,11 +1,12 @@
 // A hostile peer: runs one test against a victim, and says what has become of the connection.
 //
-//   peer --list                     the tests, a line each: name, roles, what the victim counts, what follows
+//   peer --list                     the tests, a line each: name, roles, what the victim counts, what follows, and
+//                                   whether it begins on a lane
 //   peer NAME l                     accepts; prints "port N", to which the victim is to connect
 //   peer NAME f PORT                connects to the victim
 //
 // It prints "done" when the deed is done, and goes on when a line comes on standard input; at the end "ok", or "failed"
-// with the reason. The victim sends back what it receives.
+// with the reason. The victim sends back what it receives. Once on the lane, it is sent HOSTILE_ORDER first, if that is set.
 #include "peer.h"
 
 #include <arpa/inet.h>
@@ -82,7 +83,8 @@ static const struct test *find(const char *name) {
 static int list(void) {
   for (int i = 0; i < TABLES; i++) {
     for (const struct test *t = tables[i]; t->name != NULL; t++)
-      printf("%s %s %s %s\n", t->name, t->roles, t->counts[0] == 0 ? "-" : t->counts, t->after);
+      printf("%s %s %s %s %s\n", t->name, t->roles, t->counts[0] == 0 ? "-" : t->counts, t->after,
+             tables[i] == lane_tests ? "lane" : "before");
   }
   return 0;
 }

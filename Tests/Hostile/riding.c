@@ -214,6 +214,25 @@ static void stop(struct peer *p) {
   raise(p->number);
 }
 
+// Many connections at once whose peer says farewell and does not go. A victim with one thread must not be held up for as
+// long as it is for one, times many.
+static void many_farewells(struct peer *p) {
+  struct peer peers[10];
+  struct sockaddr_storage to;
+  socklen_t length = sizeof to;
+  if (getpeername(p->tcp, (void *)&to, &length) != 0) fail("getpeername");
+  attach(p);
+  for (int i = 0; i < 10; i++) {
+    peers[i] = (struct peer){.tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    if (connect(peers[i].tcp, (void *)&to, length) != 0) fail("connect: %s", strerror(errno));
+    attach(&peers[i]);
+  }
+  for (int i = 0; i < 10; i++) {
+    peers[i].own->finish = FINISHED | CLOSED;
+    wake_victim(&peers[i]);
+  }
+}
+
 const struct test lane_tests[] = {
     {"tail-beyond-the-ring", "lf", tail_ahead, "hostile-messages", "over", RING_BYTES * 16},
     {"tail-huge", "lf", tail_ahead, "hostile-messages", "over", 1ull << 63},
@@ -224,6 +243,7 @@ const struct test lane_tests[] = {
     {"flags-all", "lf", unknown_flags, "", "any", UINT32_MAX},
     {"farewell-that-is-none", "lf", unknown_flags, "", "any", FINISHED | CLOSED},
     {"reset-that-is-none", "lf", unknown_flags, "", "any", FINISHED | CLOSED | RESET},
+    {"farewells-that-are-none", "f", many_farewells, "", "any", 0},
     {"tail-changes", "lf", keeps_changing, "", "any", 0},
     {"head-changes", "lf", keeps_changing, "", "any", 1},
     {"head-flips", "lf", keeps_changing, "", "any", 2},

@@ -139,8 +139,16 @@ class Node(Program):
 
 
 class Test:
+    # How the victim waits, and the order to fork that it is given on the lane.
+    MODES = {"epoll": ("epoll", None), "threads": ("threads", None), "family": ("threads", "fork2"),
+             "orphan": ("threads", "fork1")}
+
     def __init__(self, name, role, counts, after, mode):
-        self.name, self.role, self.counts, self.after, self.mode = name, role, counts, after, mode
+        self.name, self.role, self.counts, self.after = name, role, counts, after
+        self.mode, self.order = self.MODES[mode]
+        if self.order:
+            # It is the child's page, or the parent's, that counts.
+            self.counts = ""
         self.title = f"{name} ({'leads' if role == 'l' else 'follows'}, {mode})"
         self.programs = []
 
@@ -180,7 +188,8 @@ class Test:
 
     def attack(self):
         place = [] if self.role == "l" else [self.victim.port]
-        peer = self.start(Program(BUILD / "peer", self.name, self.role, *place))
+        order = {"HOSTILE_ORDER": self.order} if self.order else {}
+        peer = self.start(Program(BUILD / "peer", self.name, self.role, *place, environment=order))
         if self.role == "l":
             self.victim.report(f"connect {peer.line().split()[1]}")
         if (answer := peer.line()) != "done":
@@ -233,9 +242,11 @@ class Test:
 def tests(filters, modes):
     listing = subprocess.run([BUILD / "peer", "--list"], check=True, capture_output=True, text=True).stdout
     for line in listing.splitlines():
-        name, roles, counts, after = line.split()
+        name, roles, counts, after, where = line.split()
         for role in roles:
             for mode in modes:
+                if Test.MODES[mode][1] and where != "lane":
+                    continue
                 test = Test(name, role, "" if counts == "-" else counts, after, mode)
                 if not filters or any(text in test.title for text in filters):
                     yield test
@@ -244,7 +255,7 @@ def tests(filters, modes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("filters", nargs="*", help="parts of the titles of the tests to run")
-    parser.add_argument("--modes", default="epoll,threads", help="how the victim waits")
+    parser.add_argument("--modes", default=",".join(Test.MODES), help="what the victim does")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--stacks", action="store_true", help="show what the victim of a failed test is doing (gdb)")

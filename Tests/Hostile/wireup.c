@@ -47,12 +47,17 @@ static void stranger(struct peer *p) {
 
 // Strangers call without end; the true peer gets through all the same.
 static void strangers(struct peer *p) {
+  int ready[2];
+  char c;
   tcp_exchange(p, 100);
+  if (pipe(ready) != 0) fail("pipe");
   pid_t child = fork();
   if (child == 0) {
     become_nobody();
+    if (!hangs_up(name_call(p)) || write(ready[1], "", 1) != 1) _exit(1);
     while (true) close(name_call(p));
   }
+  if (read(ready[0], &c, 1) != 1) fail("the stranger has died");
   attach(p);
   kill(child, 9);
   waitpid(child, NULL, 0);

@@ -59,7 +59,7 @@ enum Leaving {
   static func peerLeft(_ c: ConnectionRef, byReset: Bool = false) {
     c.lockBoth()
     if c.pointee.wireup.stage == .attached {
-      if byReset { c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent) } else { bereave(c) }
+      if byReset { setGone(c) } else { bereave(c) }
     }
     if c.pointee.wireup.stage == .wired { leftWhileMoving(c) }
     c.unlockBoth()
@@ -69,7 +69,28 @@ enum Leaving {
   /// The lane goes on without the peer: what it has left in its ring is still to be read. Both locks are held.
   static func bereave(_ c: ConnectionRef) {
     noteUnread(c)
+    setGone(c)
+  }
+
+  private static func setGone(_ c: ConnectionRef) {
     c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    // Partner: SharedLane.attend, in the other processes of this end.
+    if c.pointee.isFamily { c.pointee.family!.pointee.bereaved.store(true, ordering: .releasing) }
+    rouse(c)
+  }
+
+  /// Wakes whoever sleeps on the arm words, in whichever process of this end, whatever the words say: the peer can write
+  /// to them, and may have taken the bits that ask for a wake-up.
+  static func rouse(_ c: ConnectionRef) {
+    guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
+    rouse(side.readerArm)
+    rouse(side.writerArm)
+  }
+
+  private static func rouse(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
+    // A sleeper on its way finds the word changed. Partner: RingConsumer.mustWait and RingProducer.mustWait.
+    word.pointee.bitwiseAnd(~ArmBits.futex, ordering: .sequentiallyConsistent)
+    Kernel.futexWake(UnsafeMutableRawPointer(word))
   }
 
   /// A peer that died with our bytes unread would have answered with a reset, had the kernel held them.
@@ -89,10 +110,9 @@ enum Leaving {
   /// word, and with something agreed, the peer's process is dead.
   private static func leftWhileMoving(_ c: ConnectionRef) {
     let stage = c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring)
-    if stage == LaneStage.fresh || stage == LaneStage.aborted {
-      cancel(c, .laneAborted)
-      return
-    }
+    // A follower that died before it learned has put nothing into its ring. A leader may have, once it has offered.
+    let isUnlearned = stage == LaneStage.offered && c.pointee.role == .leader
+    if stage == LaneStage.fresh || stage == LaneStage.aborted || isUnlearned, cancel(c, .laneAborted) { return }
     c.pointee.wireup.isOrphan = true
     if c.pointee.wireup.kernelEnded { inheritRing(c) }
   }
@@ -127,11 +147,12 @@ enum Leaving {
       received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
     if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
-    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    setGone(c)
     c.pointee.receivePath.store(.lane, ordering: .releasing)
     c.pointee.sendPath.store(.lane, ordering: .releasing)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
+    if c.pointee.isFamily { SharedLane.withdrawDetach(c) }
   }
 
   /// Gives up an attempt before anything was agreed with the peer: what went into the ring meanwhile goes over TCP.
@@ -141,12 +162,20 @@ enum Leaving {
     if let segment = c.pointee.segment {
       let stage = segment.header.stage
       var seen = stage.pointee.load(ordering: .acquiring)
+      var rounds = 0
       while seen != LaneStage.aborted {
         if seen == LaneStage.learned, c.pointee.cutover.phase != .kernel { return false }
+        // Partner: the same exchange at the peer, in cancel, tryOffer or tryLearn. Exactly one wins.
         let (exchanged, now) = stage.pointee.compareExchange(
           expected: seen, desired: LaneStage.aborted, ordering: .acquiringAndReleasing)
         if exchanged { break }
         seen = now
+        rounds += 1
+        // The word changes twice in an honest attempt.
+        if rounds > 8 {
+          breakOff(c)
+          return true
+        }
       }
     }
     c.pointee.reason = reason
@@ -177,11 +206,15 @@ enum Leaving {
   static func breakOff(_ c: ConnectionRef) {
     Stats.count(.hostileMessages)
     reset(c)
-    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    setGone(c)
     openGates(c)
+    c.pointee.isResending = false
+    c.pointee.outgoing = OutgoingRecords()
     c.pointee.attempt.store(.refused, ordering: .relaxed)
     c.pointee.reason = .laneAborted
     c.pointee.wireup.stage = .ended
+    // The others see the reset in the kernel, whether this process had claimed the lane's end or not.
+    if c.pointee.isFamily { SharedLane.finishDetach(c) }
     Registrations.toKernel(c)
     Stats.publish(c)
   }

@@ -16,8 +16,9 @@ enum Mover {
   /// The kernel path of an attached connection has something: records of a peer that leaves, or the end.
   static func kernelReady(_ c: ConnectionRef) {
     // One process of several answers for all.
-    if c.pointee.isFamily, !SharedLane.hasRecords(c) || !SharedLane.claimDetach(c) { return }
+    if c.pointee.isFamily, !SharedLane.hasRecord(c) || !SharedLane.claimDetach(c) { return }
     go(c) { c.pointee.wireup.stage.isMoving || c.pointee.wireup.stage == .attached }
+    if c.pointee.isFamily { SharedLane.settleClaim(c) }
   }
 
   private static func go(_ c: ConnectionRef, while mayGo: () -> Bool) {
