@@ -181,6 +181,7 @@ enum Attaching {
     c.pointee.wireup.isOrphan = false
     c.pointee.isFamily = false
     c.pointee.family!.pointee.down.store(0, ordering: .relaxed)
+    c.pointee.family!.pointee.bereaved.store(false, ordering: .relaxed)
     c.pointee.wireup.kernelEnded = false
     c.pointee.cutover = Cutover(role: c.pointee.role)
     return true
@@ -206,6 +207,12 @@ enum Attaching {
   private static func watchHangUpOnly(_ c: ConnectionRef) {
     Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
     Service.watch(c, c.pointee.fd, .kernel, EPOLLIN.rawValue | EPOLLET.rawValue)
+  }
+
+  /// A lane that was the parent's, in the child of a fork.
+  static func watchAgain(_ c: ConnectionRef) {
+    c.pointee.wireup.isWatched = true
+    watchHangUpOnly(c)
   }
 
   /// While the stream moves, every change on the kernel path matters.

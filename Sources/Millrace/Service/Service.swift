@@ -54,6 +54,19 @@ enum Service {
     return true
   }
 
+  /// In the child of a fork that uses a lane of its parent's: somebody has to notice when the peer is gone.
+  static func watchInherited() {
+    guard start() else { return }
+    Pool.forEach { c in
+      guard c.pin(Pins.sleeper) & (Pins.finished | Pins.closing) == 0 else {
+        c.unpin(Pins.sleeper)
+        return
+      }
+      if c.pointee.wireup.stage == .attached, !c.pointee.wireup.isWatched { Attaching.watchAgain(c) }
+      c.unpin(Pins.sleeper)
+    }
+  }
+
   private static func open() -> Bool {
     let set = Table.makeHidden { Kernel.call(Int(SYS_epoll_create1), Int(EPOLL_CLOEXEC)) }
     let event = Table.makeHidden { Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK)) }
