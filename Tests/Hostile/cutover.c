@@ -35,7 +35,9 @@ static void reset_at(struct peer *p) {
   close(p->tcp);
 }
 
-static void stall_at(struct peer *p) { first_steps(p); }
+static void stall_at(struct peer *p) {
+  first_steps(p);
+}
 
 // Bytes of the application's where a mark or a record is due, or nothing is.
 static void bytes_at(struct peer *p) {
@@ -50,7 +52,9 @@ static void few_bytes_at(struct peer *p) {
   tcp_send(p, "12345", 5);
 }
 
-static void change_stage(struct peer *p, uint64_t random) { p->page->stage = random & 8 ? random & 3 : random; }
+static void change_stage(struct peer *p, uint64_t random) {
+  p->page->stage = random & 8 ? random & 3 : random;
+}
 
 static void stage_changes(struct peer *p) {
   first_steps(p);
@@ -156,11 +160,11 @@ static void garbage_for_learned(struct peer *p) {
   tcp_send(p, words, sizeof words);
 }
 
-#define AT_EACH_STEP(name, act, after)                                                                     \
-  {name "-0", "lf", act, "", after, 0}, {name "-1", "lf", act, "", after, 1},                              \
-      {name "-2", "lf", act, "", after, 2}, {name "-3", "lf", act, "", after, 3},                          \
-      {name "-4", "lf", act, "", after, 4}, {name "-5", "lf", act, "", after, 5}, {                        \
-    name "-6", "l", act, "", after, 6                                                                      \
+#define AT_EACH_STEP(name, act, after)                                                                              \
+  {name "-0", "lf", act, "", after, 0}, {name "-1", "lf", act, "", after, 1}, {name "-2", "lf", act, "", after, 2}, \
+      {name "-3", "lf", act, "", after, 3}, {name "-4", "lf", act, "", after, 4},                                   \
+      {name "-5", "lf", act, "", after, 5}, {                                                                       \
+    name "-6", "l", act, "", after, 6                                                                               \
   }
 
 const struct test cutover_tests[] = {

@@ -51,7 +51,9 @@ void wire_up(struct peer *p) {
 }
 
 // A full bell is readable already, and one that is hung up has no victim.
-void ring_bell(struct peer *p) { send(p->bell, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT); }
+void ring_bell(struct peer *p) {
+  send(p->bell, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 // Something may have changed; if nothing does for long, the victim has not done its part.
 void await_bell(struct peer *p) {
@@ -67,7 +69,9 @@ void publish_cut(struct peer *p, uint64_t cut) {
   ring_bell(p);
 }
 
-static void publish_own_cut(struct peer *p) { publish_cut(p, p->written); }
+static void publish_own_cut(struct peer *p) {
+  publish_cut(p, p->written);
+}
 
 static void await_stage(struct peer *p, uint32_t wanted) {
   while (p->page->stage != wanted) {
@@ -85,7 +89,9 @@ void learn(struct peer *p) {
   ring_bell(p);
 }
 
-void await_learned(struct peer *p) { await_stage(p, LEARNED); }
+void await_learned(struct peer *p) {
+  await_stage(p, LEARNED);
+}
 
 static void send_words(struct peer *p, uint64_t high, uint64_t low) {
   uint64_t words[] = {__builtin_bswap64(high), __builtin_bswap64(low)};
@@ -98,11 +104,21 @@ static void expect_words(struct peer *p, uint64_t high, uint64_t low, const char
   if (words[0] != __builtin_bswap64(high) || words[1] != __builtin_bswap64(low)) fail("no %s", what);
 }
 
-void write_mark(struct peer *p) { send_words(p, p->leads ? p->high : ~p->high, p->low); }
-void read_mark(struct peer *p) { expect_words(p, p->leads ? ~p->high : p->high, p->low, "mark"); }
-void write_learned(struct peer *p) { send_words(p, p->high ^ LEARNED_TAG, p->low); }
-void read_learned(struct peer *p) { expect_words(p, p->high ^ LEARNED_TAG, p->low, "LEARNED"); }
-void write_detach(struct peer *p, uint64_t consumed) { send_words(p, p->high ^ DETACH_TAG, consumed); }
+void write_mark(struct peer *p) {
+  send_words(p, p->leads ? p->high : ~p->high, p->low);
+}
+void read_mark(struct peer *p) {
+  expect_words(p, p->leads ? ~p->high : p->high, p->low, "mark");
+}
+void write_learned(struct peer *p) {
+  send_words(p, p->high ^ LEARNED_TAG, p->low);
+}
+void read_learned(struct peer *p) {
+  expect_words(p, p->high ^ LEARNED_TAG, p->low, "LEARNED");
+}
+void write_detach(struct peer *p, uint64_t consumed) {
+  send_words(p, p->high ^ DETACH_TAG, consumed);
+}
 
 void await_cut(struct peer *p) {
   while (p->other->cut == 0) await_bell(p);
@@ -113,7 +129,8 @@ void cut_over(struct peer *p, int steps) {
   static void (*const leader[])(struct peer *) = {publish_own_cut, await_learned, write_mark,
                                                   await_cut,       write_learned, read_mark};
   static void (*const follower[])(struct peer *) = {learn, read_mark, publish_own_cut, read_learned, write_mark};
-  for (int i = 0; i < steps && i < (p->leads ? LEADER_STEPS : FOLLOWER_STEPS); i++) (p->leads ? leader : follower)[i](p);
+  for (int i = 0; i < steps && i < (p->leads ? LEADER_STEPS : FOLLOWER_STEPS); i++)
+    (p->leads ? leader : follower)[i](p);
 }
 
 void attach(struct peer *p) {
@@ -158,8 +175,7 @@ size_t lane_get(struct peer *p, void *bytes, size_t count) {
   await_bytes(p);
   size_t ready = p->other->tail - p->own->head;
   if (count > ready) count = ready;
-  for (size_t i = 0; i < count; i++)
-    ((unsigned char *)bytes)[i] = p->ring_in[(p->own->head + i) & (p->ring_bytes - 1)];
+  for (size_t i = 0; i < count; i++) ((unsigned char *)bytes)[i] = p->ring_in[(p->own->head + i) & (p->ring_bytes - 1)];
   p->own->head += count;
   wake(p, &p->other->writer_arm);
   return count;

@@ -80,8 +80,10 @@ static void over(struct connection *c, long result) {
     wrong++;
     driven = NULL;
   }
-  if (result == 0) ended++;
-  else failed++;
+  if (result == 0)
+    ended++;
+  else
+    failed++;
   open_now--;
   close(c->fd);
   free(c);
@@ -94,7 +96,9 @@ static void watch(struct connection *c, int op, uint32_t events) {
   if (epoll_ctl(set, op, c->fd, &event) != 0) die("epoll_ctl");
 }
 
-static bool soft(long result) { return result < 0 && (errno == EAGAIN || errno == EINTR); }
+static bool soft(long result) {
+  return result < 0 && (errno == EAGAIN || errno == EINTR);
+}
 
 // Sends what is due. False if the connection is over.
 static bool push(struct connection *c) {
@@ -136,8 +140,8 @@ static void handle(struct connection *c, uint32_t events) {
 
 static long all(struct connection *c, bool sends, size_t count) {
   for (size_t done = 0; done < count;) {
-    ssize_t r = sends ? send(c->fd, c->bytes + done, count - done, MSG_NOSIGNAL)
-                      : recv(c->fd, c->back + done, count - done, 0);
+    ssize_t r =
+        sends ? send(c->fd, c->bytes + done, count - done, MSG_NOSIGNAL) : recv(c->fd, c->back + done, count - done, 0);
     if (r < 0 && errno == EINTR) continue;
     if (r <= 0) return r;
     done += r;
@@ -212,9 +216,12 @@ static void call(int port, bool drives) {
 
 static void command(char *line) {
   int port = atoi(strchrnul(line, ' '));
-  if (strncmp(line, "connect", 7) == 0) call(port, false);
-  else if (strncmp(line, "drive", 5) == 0) call(port, true);
-  else if (strncmp(line, "quit", 4) == 0) exit(wrong != 0);
+  if (strncmp(line, "connect", 7) == 0)
+    call(port, false);
+  else if (strncmp(line, "drive", 5) == 0)
+    call(port, true);
+  else if (strncmp(line, "quit", 4) == 0)
+    exit(wrong != 0);
   printf("rounds=%ld worst=%lu wrong=%ld ended=%ld failed=%ld open=%ld\n", rounds, atomic_exchange(&worst, 0), wrong,
          ended, failed, open_now);
   fflush(stdout);

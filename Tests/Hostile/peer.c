@@ -6,7 +6,8 @@
 //   peer NAME f PORT                connects to the victim
 //
 // It prints "done" when the deed is done, and goes on when a line comes on standard input; at the end "ok", or "failed"
-// with the reason. The victim sends back what it receives. Once on the lane, it is sent HOSTILE_ORDER first, if that is set.
+// with the reason. The victim sends back what it receives. Once on the lane, it is sent HOSTILE_ORDER first, if that is
+// set.
 #include "peer.h"
 
 #include <arpa/inet.h>

@@ -23,6 +23,8 @@ enum Rendezvous {
   static func call(_ c: ConnectionRef) throws(Errno) -> Int32 {
     let fd = try open()
     do throws(Errno) {
+      // This end offers; nothing is to be passed to it.
+      cl_refuse_descriptors(fd)
       _ = try Kernel.check(withName(c) { Kernel.call(Int(SYS_connect), Int(fd), Int(bitPattern: $0), $1) })
       return fd
     } catch {

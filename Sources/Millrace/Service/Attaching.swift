@@ -50,7 +50,7 @@ enum Attaching {
         // Somebody else's call leaves the name to the true peer.
         Stats.count(.hostileMessages)
         Stats.decline(.identityMismatch)
-        Table.closeHidden(socket)
+        Bell.close(socket)
         continue
       }
       c.pointee.wireup.socket = socket
@@ -63,7 +63,7 @@ enum Attaching {
   private static func offerArrived(_ c: ConnectionRef) {
     var descriptor: Int32 = -1
     let message = receive(c, descriptor: &descriptor)
-    defer { Kernel.close(descriptor) }
+    defer { cl_discard_descriptor(descriptor) }
     switch message {
     case .none: return
     case .garbage: return refuse(c, .badWireup)
@@ -117,7 +117,7 @@ enum Attaching {
   private static func answerArrived(_ c: ConnectionRef) {
     var descriptor: Int32 = -1
     let message = receive(c, descriptor: &descriptor)
-    Kernel.close(descriptor)
+    cl_discard_descriptor(descriptor)
     switch message {
     case .none: return
     case .garbage: refuse(c, .badWireup)
@@ -188,6 +188,7 @@ enum Attaching {
     PeerMemory.noteAnswer(c)
     closeListener(c)
     c.pointee.bell = c.pointee.wireup.socket
+    cl_refuse_descriptors(c.pointee.bell)
     c.pointee.wireup.socket = -1
     enter(c, .wired, for: quietTime)
     c.pointee.wireup.isWatched = true
@@ -278,13 +279,13 @@ enum Attaching {
     Stats.decline(c.pointee.reason)
     closeListener(c)
     Service.unwatch(c.pointee.wireup.socket)
-    Table.closeHidden(c.pointee.wireup.socket)
+    Bell.close(c.pointee.wireup.socket)
     c.pointee.wireup.socket = -1
     if c.pointee.wireup.isWatched {
       c.pointee.wireup.isWatched = false
       Service.unwatch(c.pointee.fd)
       Service.unwatch(c.pointee.bell)
-      Table.closeHidden(c.pointee.bell)
+      Bell.close(c.pointee.bell)
       c.pointee.bell = -1
     }
     c.pointee.wireup.auditFailed = false
