@@ -14,6 +14,23 @@
 
 enum { NOBODY = 65534, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
+// A socket that lingers for a minute when the last who holds it closes it.
+static int lingering(void) {
+  int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof at;
+  struct linger linger = {1, 60};
+  bind(listener, (void *)&at, length);
+  listen(listener, 1);
+  getsockname(listener, (void *)&at, &length);
+  connect(fd, (void *)&at, length);
+  static char bytes[1 << 16];
+  while (send(fd, bytes, sizeof bytes, 0) > 0) continue;
+  fcntl(fd, F_SETFL, 0);
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+  return fd;
+}
+
 static void become_nobody(void) {
   if (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0) fail("setuid: %s", strerror(errno));
 }
@@ -59,6 +76,27 @@ static void strangers(struct peer *p) {
     if (!hangs_up(name_call(p)) || write(ready[1], "", 1) != 1) _exit(1);
     while (true) close(name_call(p));
   }
+  if (read(ready[0], &c, 1) != 1) fail("the stranger has died");
+  attach(p);
+  kill(child, 9);
+  waitpid(child, NULL, 0);
+}
+
+// Strangers who wait in the queue with lingering sockets in their hands, when the name is given up.
+static void strangers_in_the_queue(struct peer *p) {
+  int ready[2], descriptor = lingering();
+  char c;
+  tcp_exchange(p, 100);
+  if (pipe(ready) != 0) fail("pipe");
+  pid_t child = fork();
+  if (child == 0) {
+    become_nobody();
+    for (int i = 0; i < 4; i++) try_message(name_call(p), "first", 5, &descriptor, 1);
+    close(descriptor);
+    if (write(ready[1], "", 1) != 1) _exit(1);
+    pause();
+  }
+  close(descriptor);
   if (read(ready[0], &c, 1) != 1) fail("the stranger has died");
   attach(p);
   kill(child, 9);
@@ -157,6 +195,7 @@ const struct test wireup_tests[] = {
     {"stranger", "l", stranger, "identity-mismatch", "lane", 0},
     {"stranger-at-the-name", "f", stranger, "identity-mismatch", "exact", 0},
     {"strangers-without-end", "l", strangers, "identity-mismatch", "lane", 0},
+    {"strangers-in-the-queue", "l", strangers_in_the_queue, "", "lane", 0},
     {"name-taken", "l", name_taken, "name-taken", "exact", 0},
     {"other-namespace", "f", other_namespace, "no-peer", "exact", 0},
     {"garbage", "lf", garbage, "bad-wireup", "exact", MESSAGE_BYTES},
@@ -205,23 +244,6 @@ static void no_memory(struct peer *p) {
   int fd = open(paths[p->number], O_RDONLY);
   offer_memory(p, &fd, 1, RING_BYTES);
   expect_decline(p);
-}
-
-// A socket that lingers for a minute when the last who holds it closes it.
-static int lingering(void) {
-  int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t length = sizeof at;
-  struct linger linger = {1, 60};
-  bind(listener, (void *)&at, length);
-  listen(listener, 1);
-  getsockname(listener, (void *)&at, &length);
-  connect(fd, (void *)&at, length);
-  static char bytes[1 << 16];
-  while (send(fd, bytes, sizeof bytes, 0) > 0) continue;
-  fcntl(fd, F_SETFL, 0);
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-  return fd;
 }
 
 // Nobody but the victim will hold them any more.

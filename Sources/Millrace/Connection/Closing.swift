@@ -80,7 +80,7 @@ enum Closing {
   private static func closeOwn(_ c: ConnectionRef) {
     // Rings that have come may be meant for a process that shares the connection.
     closeOwn(&c.pointee.bell, c.isShared ? Table.closeHidden : Bell.close)
-    closeOwn(&c.pointee.wireup.listener, Table.closeHidden)
+    closeOwn(&c.pointee.wireup.listener, Rendezvous.close)
     closeOwn(&c.pointee.wireup.socket, Bell.close)
   }
 

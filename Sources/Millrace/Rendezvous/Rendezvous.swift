@@ -41,6 +41,17 @@ enum Rendezvous {
     return try? made.get()
   }
 
+  /// Gives the name up. Callers whose turn never came are hung up on, with all that they have sent; see ``Bell/close(_:)``.
+  static func close(_ listener: Int32) {
+    guard listener >= 0 else { return }
+    var rounds = 0
+    while rounds < 64, let socket = accept(listener) {
+      Bell.close(socket)
+      rounds += 1
+    }
+    Table.closeHidden(listener)
+  }
+
   private static func open() throws(Errno) -> Int32 {
     try Table.makeHidden { Kernel.call(Int(SYS_socket), Int(AF_UNIX), socketType, 0) }.get()
   }

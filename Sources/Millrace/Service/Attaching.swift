@@ -297,7 +297,7 @@ enum Attaching {
   private static func closeListener(_ c: ConnectionRef) {
     guard c.pointee.wireup.listener >= 0 else { return }
     Service.unwatch(c.pointee.wireup.listener)
-    Table.closeHidden(c.pointee.wireup.listener)
+    Rendezvous.close(c.pointee.wireup.listener)
     c.pointee.wireup.listener = -1
   }
 

@@ -34,8 +34,9 @@ enum Bell {
   /// would close descriptors in it, whatever that takes. A socket's buffer holds no more messages than there are rounds.
   static func close(_ bell: Int32) {
     guard bell >= 0 else { return }
+    cl_refuse_descriptors(bell)
     var rounds = 0
-    while rounds < 4096, cl_drain(bell, 256) > 0 { rounds += 1 }
+    while rounds < 1024, cl_drain(bell, 256) > 0 { rounds += 1 }
     Table.closeHidden(bell)
   }
 }
