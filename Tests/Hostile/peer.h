@@ -93,6 +93,8 @@ int name_listen(const struct peer *);
 int name_call(const struct peer *);
 int name_accept(int listener);
 struct message message(uint32_t kind, uint32_t detail);
+// False if the victim, or the kernel on its behalf, does not take it.
+bool try_message(int fd, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count);
 void send_message(int fd, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count);
 // Receives one message, with its descriptor if there is one. False at the end.
 bool receive_message(int fd, struct message *, int *descriptor);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -97,8 +96,8 @@ int name_call(const struct peer *p) {
   struct sockaddr_un name;
   socklen_t length = name_of(p, &name);
   int fd = patient(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  // The victim binds when its service thread comes to it; nothing tells when.
-  for (time_t end = time(NULL) + PATIENCE_SECONDS; connect(fd, (void *)&name, length) != 0; sched_yield()) {
+  // The victim binds when its service thread comes to it; nothing tells when. A millisecond between two looks.
+  for (time_t end = time(NULL) + PATIENCE_SECONDS; connect(fd, (void *)&name, length) != 0; poll(NULL, 0, 1)) {
     if (time(NULL) > end) fail("nobody listens at the name: %s", strerror(errno));
   }
   return fd;
@@ -114,7 +113,7 @@ struct message message(uint32_t kind, uint32_t detail) {
   return (struct message){.magic = MESSAGE_MAGIC, .version = 1, .kind = kind, .detail = detail};
 }
 
-void send_message(int fd, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count) {
+bool try_message(int fd, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count) {
   struct iovec vector = {(void *)bytes, count};
   char control[CMSG_SPACE(sizeof(int) * 16)] = {0};
   struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
@@ -127,7 +126,11 @@ void send_message(int fd, const void *bytes, size_t count, const int *descriptor
     c->cmsg_len = CMSG_LEN(sizeof(int) * descriptor_count);
     memcpy(CMSG_DATA(c), descriptors, sizeof(int) * descriptor_count);
   }
-  if (sendmsg(fd, &header, MSG_NOSIGNAL) != (ssize_t)count) fail("sendmsg: %s", strerror(errno));
+  return sendmsg(fd, &header, MSG_NOSIGNAL) == (ssize_t)count;
+}
+
+void send_message(int fd, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count) {
+  if (!try_message(fd, bytes, count, descriptors, descriptor_count)) fail("sendmsg: %s", strerror(errno));
 }
 
 bool receive_message(int fd, struct message *m, int *descriptor) {

@@ -31,11 +31,22 @@ enum Leaving {
 
   /// The peer's farewell on the lane is a moment ahead of the kernel's. A caller who was told that the stream has ended
   /// must not be told to try again, so this waits for the kernel to agree, within bounds: the peer is in close(2).
+  ///
+  /// Peers that say farewell and stay can hold up a thread that serves others by this. So a wait in vain halves what
+  /// there is to wait, for the whole process, and one that was not doubles it.
   static func awaitKernelEnd(_ c: ConnectionRef) {
     var entry = pollfd(
       fd: c.pointee.fd, events: Int16(POLLIN) | Int16(truncatingIfNeeded: Int32(POLLRDHUP)), revents: 0)
-    _ = withUnsafeMutablePointer(to: &entry) { Kernel.call(Int(SYS_poll), Int(bitPattern: $0), 1, 200) }
+    let patience = farewellPatience.load(ordering: .relaxed)
+    let r = withUnsafeMutablePointer(to: &entry) { Kernel.call(Int(SYS_poll), Int(bitPattern: $0), 1, Int(patience)) }
+    // One that another thread changes meanwhile is a good guess as well.
+    farewellPatience.store(r > 0 ? min(patience &* 2, mostPatience) : max(patience / 2, 1), ordering: .relaxed)
   }
+
+  /// How long a farewell may be ahead of the kernel's, in milliseconds: as long as a busy machine may take from one to the
+  /// other at most.
+  private static let mostPatience: Int32 = 200
+  private static let farewellPatience = Atomic<Int32>(200)
 
   /// Another process of this end has moved the connection back to TCP. What this one knew of the stream is out of date,
   /// so it never tries again.
@@ -140,7 +151,8 @@ enum Leaving {
     let position = c.pointee.cutover.remainder(
       received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
-    if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
+    let continues = position.map { c.pointee.consumer!.refresh() && c.pointee.consumer!.skip(to: $0) } ?? false
+    if !continues { c.pointee.consumer!.skipAll() }
     setGone(c)
     c.receive(on: .lane)
     c.send(on: .lane)

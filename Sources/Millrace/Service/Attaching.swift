@@ -51,7 +51,7 @@ enum Attaching {
         // Somebody else's call leaves the name to the true peer.
         Stats.count(.hostileMessages)
         Stats.decline(.identityMismatch)
-        Table.closeHidden(socket)
+        Bell.close(socket)
         continue
       }
       c.pointee.wireup.socket = socket
@@ -64,7 +64,7 @@ enum Attaching {
   private static func offerArrived(_ c: ConnectionRef) {
     var descriptor: Int32 = -1
     let message = receive(c, descriptor: &descriptor)
-    defer { Kernel.close(descriptor) }
+    defer { cl_discard_descriptor(descriptor) }
     switch message {
     case .none: return
     case .garbage: return refuse(c, .badWireup)
@@ -118,7 +118,7 @@ enum Attaching {
   private static func answerArrived(_ c: ConnectionRef) {
     var descriptor: Int32 = -1
     let message = receive(c, descriptor: &descriptor)
-    Kernel.close(descriptor)
+    cl_discard_descriptor(descriptor)
     switch message {
     case .none: return
     case .garbage: refuse(c, .badWireup)
@@ -191,6 +191,7 @@ enum Attaching {
     PeerMemory.noteAnswer(c)
     closeListener(c)
     c.pointee.bell = c.pointee.wireup.socket
+    cl_refuse_descriptors(c.pointee.bell)
     c.pointee.wireup.socket = -1
     PeerProcess.join(c)
     enter(c, .wired, for: quietTime)
@@ -285,14 +286,14 @@ enum Attaching {
     Stats.decline(c.pointee.reason)
     closeListener(c)
     Service.unwatch(c.pointee.wireup.socket)
-    Table.closeHidden(c.pointee.wireup.socket)
+    Bell.close(c.pointee.wireup.socket)
     c.pointee.wireup.socket = -1
     if c.pointee.wireup.isWatched {
       c.pointee.wireup.isWatched = false
       Service.unwatch(c.pointee.fd)
       Service.unwatch(c.pointee.bell)
       PeerProcess.leave(c)
-      Table.closeHidden(c.pointee.bell)
+      Bell.close(c.pointee.bell)
       c.pointee.bell = -1
     }
     c.pointee.wireup.auditFailed = false
@@ -304,7 +305,7 @@ enum Attaching {
   private static func closeListener(_ c: ConnectionRef) {
     guard c.pointee.wireup.listener >= 0 else { return }
     Service.unwatch(c.pointee.wireup.listener)
-    Table.closeHidden(c.pointee.wireup.listener)
+    Rendezvous.close(c.pointee.wireup.listener)
     c.pointee.wireup.listener = -1
   }
 
