@@ -74,6 +74,17 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
   }
 
+  /// A connection whose stream moves, and which has nothing for now: what has arrived may wait for no more than somebody to
+  /// take the mark before it. It is pinned. The set's lock is held.
+  func firstMoving() -> ConnectionRef? {
+    var at = pointee.hotHead
+    while let registration = at {
+      at = registration.pointee.nextHot
+      if let c = registration.pinIfMoving() { return c }
+    }
+    return nil
+  }
+
   /// Whether a hot registration has something to report. The set's lock is held.
   func hasReport() -> Bool {
     var at = pointee.hotHead
