@@ -25,6 +25,7 @@ struct EpollSet: ~Copyable {
   /// The nudge is readable because something is ready.
   var isShown = false
   var hotHead: RegistrationRef?
+  var hotCount = 0
   /// Counts looks that found something, and sleeps by more: the time by which a registration grows cold.
   var age: UInt32 = 0
   /// An eventfd in the set, for waking a sleeper from this process.
