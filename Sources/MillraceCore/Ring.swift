@@ -19,13 +19,18 @@ public struct RingProducer {
   /// Bytes that are published at a time, so that both ends of a large transfer copy at once.
   public static let pieceBytes = 16 << 10
 
-  /// The producing end over `data`, which is mapped twice in a row. Goes on where shared memory says that this end is.
-  public init(data: UnsafeMutableRawPointer, capacity: Int, own: SideControl, peer: SideControl) {
+  /// The producing end over `data`, which is mapped twice in a row. Begins at `position`, whatever shared memory said: who
+  /// made it may have left anything there.
+  public init(
+    data: UnsafeMutableRawPointer, capacity: Int, own: SideControl, peer: SideControl, position: UInt64 = 0
+  ) {
     self.data = data
     self.capacity = capacity
     self.own = own
     self.peer = peer
-    tail = own.tail.pointee.load(ordering: .relaxed)
+    tail = position
+    // Nothing that this could release is there yet.
+    own.tail.pointee.store(position, ordering: .relaxed)
     // Full, until the peer shows a head that is none of a liar's.
     seenHead = tail &- UInt64(truncatingIfNeeded: capacity)
     _ = refresh()
@@ -129,10 +134,13 @@ public struct RingProducer {
     return isCrowded
   }
 
-  /// Bytes of the ring from `position` on, for sending them over TCP after a detach.
-  public func retained(from position: UInt64) -> UnsafeRawBufferPointer {
+  /// Bytes of the ring from `position` on, for sending them over TCP after a detach. Nil if the ring cannot hold them: a
+  /// tail that was reloaded from shared memory may be a liar's.
+  public func retained(from position: UInt64) -> UnsafeRawBufferPointer? {
+    let count = tail &- position
+    guard count <= UInt64(truncatingIfNeeded: capacity) else { return nil }
     let offset = Int(truncatingIfNeeded: position) & (capacity &- 1)
-    return UnsafeRawBufferPointer(start: data + offset, count: Int(truncatingIfNeeded: tail &- position))
+    return UnsafeRawBufferPointer(start: data + offset, count: Int(truncatingIfNeeded: count))
   }
 
   /// Whether the consumer has taken everything.
@@ -163,14 +171,17 @@ public struct RingConsumer {
   /// The producer's tail as last seen; the true one is never lower.
   private var seenTail: UInt64
 
-  /// The consuming end over `data`, which is mapped twice in a row. Goes on where shared memory says that this end is.
-  public init(data: UnsafeRawPointer, capacity: Int, own: SideControl, peer: SideControl) {
+  /// The consuming end over `data`, which is mapped twice in a row. Begins at `position`, as ``RingProducer`` does.
+  public init(
+    data: UnsafeRawPointer, capacity: Int, own: SideControl, peer: SideControl, position: UInt64 = 0
+  ) {
     self.data = data
     self.capacity = capacity
     self.own = own
     self.peer = peer
-    head = own.head.pointee.load(ordering: .relaxed)
-    seenTail = head
+    head = position
+    seenTail = position
+    own.head.pointee.store(position, ordering: .relaxed)
   }
 
   /// Bytes that are ready, by the producer's tail as last seen.
@@ -235,6 +246,15 @@ public struct RingConsumer {
   /// The producer's ``FinishFlags``. Read them before the last look at the tail: bytes come before the flags.
   @inline(__always)
   public var finishFlags: UInt32 { peer.finish.pointee.load(ordering: .acquiring) }
+
+  /// Goes on at `position`, if it is not behind the head already. False if it is none of the ring's as last seen.
+  public mutating func skip(to position: UInt64) -> Bool {
+    if position <= head { return true }
+    guard position <= seenTail else { return false }
+    head = position
+    own.head.pointee.store(head, ordering: .releasing)
+    return true
+  }
 
   /// Gives up what the ring holds: it does not continue the stream.
   public mutating func skipAll() {

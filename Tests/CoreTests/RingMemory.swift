@@ -25,12 +25,17 @@ final class RingMemory {
   var writer: SideControl { SideControl(page: page, role: .leader) }
   var reader: SideControl { SideControl(page: page, role: .follower) }
 
+  /// An end that goes on where the page says that it is.
   func producer() -> RingProducer {
-    RingProducer(data: data, capacity: capacity, own: writer, peer: reader)
+    let position = writer.tail.pointee.load(ordering: .relaxed)
+    return RingProducer(data: data, capacity: capacity, own: writer, peer: reader, position: position)
   }
 
+  /// As ``producer()``.
   func consumer() -> RingConsumer {
-    RingConsumer(data: UnsafeRawPointer(data), capacity: capacity, own: reader, peer: writer)
+    let position = reader.head.pointee.load(ordering: .relaxed)
+    return RingConsumer(
+      data: UnsafeRawPointer(data), capacity: capacity, own: reader, peer: writer, position: position)
   }
 
   /// Byte `position` of the stream that the tests send.

@@ -89,6 +89,21 @@ static inline long cl_send_descriptor(int fd, const void *buffer, size_t bytes, 
   return cl_syscall6(SYS_sendmsg, fd, (long)&message, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0);
 }
 
+/// Closes a descriptor that a peer has passed and nobody wants. Without waiting: it may be the last one of a socket
+/// that lingers (SO_LINGER), for as long as the peer likes.
+static inline void cl_discard_descriptor(int fd) {
+  static const struct linger none;
+  if (fd < 0) return;
+  cl_syscall6(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, (long)&none, sizeof none, 0);
+  cl_syscall6(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+/// From here on a Unix socket lets nobody pass descriptors to it (Linux 6.16; older kernels know no such option).
+static inline void cl_refuse_descriptors(int fd) {
+  static const int off, pass_rights = 83;
+  cl_syscall6(SYS_setsockopt, fd, SOL_SOCKET, pass_rights, (long)&off, sizeof off, 0);
+}
+
 /// Receives one message with at most one descriptor (`*passed`, -1 if none). A message that was cut, or that brought
 /// more descriptors than asked for, is -EMSGSIZE; whatever came with it is closed.
 static inline long cl_receive_descriptor(int fd, void *buffer, size_t bytes, int *passed) {
@@ -112,13 +127,39 @@ static inline long cl_receive_descriptor(int fd, void *buffer, size_t bytes, int
       if (count++ == 0)
         *passed = received;
       else
-        cl_syscall6(SYS_close, received, 0, 0, 0, 0, 0);
+        cl_discard_descriptor(received);
     }
   }
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && count <= 1) return r;
-  if (*passed >= 0) cl_syscall6(SYS_close, *passed, 0, 0, 0, 0, 0);
+  cl_discard_descriptor(*passed);
   *passed = -1;
   return -EMSGSIZE;
+}
+
+/// Throws away what has come to a Unix socket, at most `bytes` (up to 256) and up to the next message with descriptors;
+/// bytes or -errno. Descriptors would be closed by the kernel, wherever this thread is then; here they are closed
+/// without waiting. SCM_MAX_FD of them fit into one message.
+static inline long cl_drain(int fd, size_t bytes) {
+  char thrown[256];
+  struct iovec vector = {thrown, bytes < sizeof thrown ? bytes : sizeof thrown};
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int) * 253)];
+  } control;
+  struct msghdr message = {
+      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+  long r = cl_syscall6(SYS_recvmsg, fd, (long)&message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
+  if (r < 0 || message.msg_controllen == 0) return r;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < n; i++) {
+      int received;
+      memcpy(&received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+      cl_discard_descriptor(received);
+    }
+  }
+  return r;
 }
 
 /// Receives without blocking into the part of a vector behind its first `skip` bytes, at most `most` bytes; bytes or

@@ -79,15 +79,16 @@ enum Closing {
   /// that the service thread was just about to make is forgotten.
   private static func closeOwn(_ c: ConnectionRef) {
     PeerProcess.leave(c)
-    closeOwn(&c.pointee.bell)
-    closeOwn(&c.pointee.wireup.listener)
-    closeOwn(&c.pointee.wireup.socket)
+    // Rings that have come may be meant for a process that shares the connection.
+    closeOwn(&c.pointee.bell, c.isShared ? Table.closeHidden : Bell.close)
+    closeOwn(&c.pointee.wireup.listener, Rendezvous.close)
+    closeOwn(&c.pointee.wireup.socket, Bell.close)
   }
 
-  private static func closeOwn(_ fd: inout Int32) {
+  private static func closeOwn(_ fd: inout Int32, _ close: (Int32) -> Void) {
     guard fd >= 0 else { return }
     Service.unwatch(fd)
-    Table.closeHidden(fd)
+    close(fd)
     fd = -1
   }
 

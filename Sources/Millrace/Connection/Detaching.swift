@@ -12,10 +12,11 @@ enum Detaching {
     guard c.pointee.attempt.load(ordering: .acquiring) == .attached else { return }
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
-    if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
+    let deadline = Kernel.now() &+ patience
+    if c.pointee.isFamily, !SharedLane.claimDetach(c) { return SharedLane.awaitSibling(c, until: deadline) }
     begin(c, reason)
-    wait(c)
-    if c.pointee.isFamily { SharedLane.finishDetach(c) }
+    wait(c, until: deadline)
+    if c.pointee.isFamily { SharedLane.settleClaim(c) }
   }
 
   /// Writes the own DETACH. The rest follows as the peer's arrives, whoever looks.
@@ -30,8 +31,7 @@ enum Detaching {
     Waiters.wake(c)
   }
 
-  private static func wait(_ c: ConnectionRef) {
-    let deadline = Kernel.now() &+ patience
+  private static func wait(_ c: ConnectionRef, until deadline: UInt64) {
     while c.pointee.wireup.stage.isMoving, Kernel.now() < deadline {
       let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
       Mover.advance(c)

@@ -9,9 +9,11 @@ struct FamilyWords: ~Copyable {
   /// The lock of each direction of a lane.
   let receiveLock = FamilyLock()
   let sendLock = FamilyLock()
-  /// Whether one of them leaves the lane for all; see ``SharedLane``.
+  /// Whether one of them leaves the lane for all; see ``SharedLane``. A futex for those who wait for it.
   let down = Atomic<UInt32>(0)
-  private let padding: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0)
+  /// One of them has noticed that the peer is gone.
+  let bereaved = Atomic<Bool>(false)
+  private let padding: (UInt32, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0)
 
   init() {}
 }

@@ -46,6 +46,8 @@ enum KernelPath {
     if bytes > 0 {
       Stats.kernelBytes(c)
       Policy.note(c)
+    } else if c.pointee.segment != nil {
+      Inheriting.answer(call, c)
     }
     c.unpin(kind)
     total(call)
@@ -68,7 +70,7 @@ enum KernelPath {
     var ours = bytes
     if bytes > 0, case .until(let cut) = c.pointee.cutover.inbound {
       let position = c.pointee.kernelReceived.load(ordering: .relaxed) &- (peeked ? 0 : UInt64(bytes))
-      ours = min(bytes, Int(truncatingIfNeeded: cut &- position))
+      ours = position < cut ? Int(min(UInt64(bytes), cut &- position)) : 0
       if ours < bytes, !peeked { ours += Mover.takeRecords(c, from: call, at: ours, count: bytes - ours) }
     }
     // The end of the kernel stream is not the end of the stream while the peer's ring may hold more.

@@ -31,11 +31,22 @@ enum Leaving {
 
   /// The peer's farewell on the lane is a moment ahead of the kernel's. A caller who was told that the stream has ended
   /// must not be told to try again, so this waits for the kernel to agree, within bounds: the peer is in close(2).
+  ///
+  /// Peers that say farewell and stay can hold up a thread that serves others by this. So a wait in vain halves what
+  /// there is to wait, for the whole process, and one that was not doubles it.
   static func awaitKernelEnd(_ c: ConnectionRef) {
     var entry = pollfd(
       fd: c.pointee.fd, events: Int16(POLLIN) | Int16(truncatingIfNeeded: Int32(POLLRDHUP)), revents: 0)
-    _ = withUnsafeMutablePointer(to: &entry) { Kernel.call(Int(SYS_poll), Int(bitPattern: $0), 1, 200) }
+    let patience = farewellPatience.load(ordering: .relaxed)
+    let r = withUnsafeMutablePointer(to: &entry) { Kernel.call(Int(SYS_poll), Int(bitPattern: $0), 1, Int(patience)) }
+    // One that another thread changes meanwhile is a good guess as well.
+    farewellPatience.store(r > 0 ? min(patience &* 2, mostPatience) : max(patience / 2, 1), ordering: .relaxed)
   }
+
+  /// How long a farewell may be ahead of the kernel's, in milliseconds: as long as a busy machine may take from one to the
+  /// other at most.
+  private static let mostPatience: Int32 = 200
+  private static let farewellPatience = Atomic<Int32>(200)
 
   /// Another process of this end has moved the connection back to TCP. What this one knew of the stream is out of date,
   /// so it never tries again.
@@ -48,8 +59,8 @@ enum Leaving {
   }
 
   private static func openGates(_ c: ConnectionRef) {
-    c.pointee.receivePath.store(.kernel, ordering: .releasing)
-    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.receive(on: .kernel)
+    c.send(on: .kernel)
     // Releases the paths to whoever enters through the open gates.
     c.pointee.pins.bitwiseAnd(~(Pins.sendGate | Pins.receiveGate), ordering: .sequentiallyConsistent)
   }
@@ -58,17 +69,40 @@ enum Leaving {
   /// is still delivered. Called by the service thread.
   static func peerLeft(_ c: ConnectionRef, byReset: Bool = false) {
     c.lockBoth()
-    if !byReset { noteUnread(c) }
-    if c.pointee.wireup.stage == .attached { c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent) }
+    if c.pointee.wireup.stage == .attached {
+      if byReset { setGone(c) } else { bereave(c) }
+    }
     if c.pointee.wireup.stage == .wired { leftWhileMoving(c) }
     c.unlockBoth()
     Waiters.wake(c)
   }
 
+  /// The lane goes on without the peer: what it has left in its ring is still to be read. Both locks are held.
+  static func bereave(_ c: ConnectionRef) {
+    noteUnread(c)
+    setGone(c)
+  }
+
+  private static func setGone(_ c: ConnectionRef) {
+    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    // Partner: SharedLane.attend, in the other processes of this end.
+    if c.pointee.isFamily { c.pointee.family!.pointee.bereaved.store(true, ordering: .releasing) }
+    rouse(c)
+  }
+
+  /// Wakes whoever sleeps on the arm words, in whichever process of this end, whatever the words say: the peer can write
+  /// to them, and may have taken the bits that ask for a wake-up.
+  static func rouse(_ c: ConnectionRef) {
+    guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
+    Waiters.release(side.readerArm)
+    Waiters.release(side.writerArm)
+  }
+
   /// A peer that died with our bytes unread would have answered with a reset, had the kernel held them.
   private static func noteUnread(_ c: ConnectionRef) {
-    guard !c.pointee.peerGone.load(ordering: .relaxed), c.pointee.wireup.stage == .attached else { return }
-    guard let consumer = c.pointee.consumer, consumer.finishFlags & FinishFlags.closed == 0 else { return }
+    guard !c.pointee.peerGone.load(ordering: .relaxed), let consumer = c.pointee.consumer,
+      consumer.finishFlags & FinishFlags.closed == 0
+    else { return }
     SharedLane.refresh(c)
     if c.pointee.producer!.refresh(), c.pointee.producer!.pending > 0 {
       c.pointee.pendingError.store(ECONNRESET, ordering: .releasing)
@@ -81,10 +115,9 @@ enum Leaving {
   /// word, and with something agreed, the peer's process is dead.
   private static func leftWhileMoving(_ c: ConnectionRef) {
     let stage = c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring)
-    if stage == LaneStage.fresh || stage == LaneStage.aborted {
-      cancel(c, .laneAborted)
-      return
-    }
+    // A follower that died before it learned has put nothing into its ring. A leader may have, once it has offered.
+    let isUnlearned = stage == LaneStage.offered && c.pointee.role == .leader
+    if stage == LaneStage.fresh || stage == LaneStage.aborted || isUnlearned, cancel(c, .laneAborted) { return }
     c.pointee.wireup.isOrphan = true
     if c.pointee.wireup.kernelEnded { inheritRing(c) }
   }
@@ -96,10 +129,9 @@ enum Leaving {
     guard c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching else { return true }
     // A peer that closes, or half-closes, lets an attempt come to its end or gives it up first. So an end in the middle of
     // one is a death, unless the peer has agreed to nothing yet.
-    if c.pointee.wireup.stage == .wired, c.pointee.role == .leader || !leaderHasOffered(c), cancel(c, .laneAborted) {
-      return true
-    }
-    inheritRing(c)
+    if c.pointee.wireup.stage == .wired, c.pointee.role == .leader || !leaderHasOffered(c) { cancel(c, .laneAborted) }
+    // What cannot be given up waits for a record that will never come.
+    if c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching { inheritRing(c) }
     return true
   }
 
@@ -119,12 +151,14 @@ enum Leaving {
     let position = c.pointee.cutover.remainder(
       received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
-    if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
-    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
-    c.pointee.receivePath.store(.lane, ordering: .releasing)
-    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    let continues = position.map { c.pointee.consumer!.refresh() && c.pointee.consumer!.skip(to: $0) } ?? false
+    if !continues { c.pointee.consumer!.skipAll() }
+    setGone(c)
+    c.receive(on: .lane)
+    c.send(on: .lane)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
+    if c.pointee.isFamily { SharedLane.withdrawDetach(c) }
   }
 
   /// Gives up an attempt before anything was agreed with the peer: what went into the ring meanwhile goes over TCP.
@@ -134,12 +168,20 @@ enum Leaving {
     if let segment = c.pointee.segment {
       let stage = segment.header.stage
       var seen = stage.pointee.load(ordering: .acquiring)
+      var rounds = 0
       while seen != LaneStage.aborted {
         if seen == LaneStage.learned, c.pointee.cutover.phase != .kernel { return false }
+        // Partner: the same exchange at the peer, in cancel, tryOffer or tryLearn. Exactly one wins.
         let (exchanged, now) = stage.pointee.compareExchange(
           expected: seen, desired: LaneStage.aborted, ordering: .acquiringAndReleasing)
         if exchanged { break }
         seen = now
+        rounds += 1
+        // The word changes twice in an honest attempt.
+        if rounds > 8 {
+          breakOff(c)
+          return true
+        }
       }
     }
     c.pointee.reason = reason
@@ -170,11 +212,15 @@ enum Leaving {
   static func breakOff(_ c: ConnectionRef) {
     Stats.count(.hostileMessages)
     reset(c)
-    c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    setGone(c)
     openGates(c)
+    c.pointee.isResending = false
+    c.pointee.outgoing = OutgoingRecords()
     c.pointee.attempt.store(.refused, ordering: .relaxed)
     c.pointee.reason = .laneAborted
     c.pointee.wireup.stage = .ended
+    // The others see the reset in the kernel, whether this process had claimed the lane's end or not.
+    if c.pointee.isFamily { SharedLane.finishDetach(c) }
     Registrations.toKernel(c)
     Stats.publish(c)
   }
@@ -211,19 +257,44 @@ enum Resend {
     // Records go first.
     guard c.pointee.isResending, c.pointee.outgoing.count == 0 else { return false }
     if let producer = c.pointee.producer {
-      while c.pointee.resendFrom < producer.tail {
-        let rest = producer.retained(from: c.pointee.resendFrom)
-        let r = Kernel.send(c.pointee.fd, rest.baseAddress!, rest.count)
-        guard r > 0 else { return false }
-        c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
-        c.pointee.resendFrom &+= UInt64(r)
+      while c.pointee.resendFrom != producer.tail {
+        guard let rest = producer.retained(from: c.pointee.resendFrom) else {
+          Leaving.breakOff(c)
+          return false
+        }
+        switch write(c, rest.baseAddress!, rest.count) {
+        case .wrote(let bytes): c.pointee.resendFrom &+= UInt64(bytes)
+        case .full: return false
+        case .dead: c.pointee.resendFrom = producer.tail
+        }
       }
     }
     c.pointee.isResending = false
-    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.send(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
     _ = openReceive(c)
     return true
+  }
+
+  /// What has become of a write to the kernel path.
+  enum Written {
+    case wrote(Int)
+    /// The kernel's buffer is full.
+    case full
+    /// Nobody will ever read it.
+    case dead
+  }
+
+  /// Writes to the kernel path, and keeps the books.
+  static func write(_ c: ConnectionRef, _ bytes: UnsafeRawPointer, _ count: Int) -> Written {
+    // An error is the application's to see; a write would take it away.
+    if Kernel.pollNow(c.pointee.fd, 0) & Int16(POLLERR) != 0 { return .dead }
+    let r = Kernel.send(c.pointee.fd, bytes, count)
+    if r > 0 {
+      c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
+      return .wrote(r)
+    }
+    return r == -Int(EAGAIN) || r == -Int(EINTR) || r == -Int(ENOBUFS) || r == -Int(ENOMEM) ? .full : .dead
   }
 
   /// The connection is wholly TCP's again, once everything is re-sent.
@@ -231,7 +302,7 @@ enum Resend {
     guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, !c.pointee.isResending else {
       return false
     }
-    c.pointee.receivePath.store(.kernel, ordering: .releasing)
+    c.receive(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)
     c.pointee.wireup.stage = .ended

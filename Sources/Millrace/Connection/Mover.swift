@@ -16,8 +16,9 @@ enum Mover {
   /// The kernel path of an attached connection has something: records of a peer that leaves, or the end.
   static func kernelReady(_ c: ConnectionRef) {
     // One process of several answers for all.
-    if c.pointee.isFamily, !SharedLane.hasRecords(c) || !SharedLane.claimDetach(c) { return }
+    if c.pointee.isFamily, !SharedLane.hasRecord(c) || !SharedLane.claimDetach(c) { return }
     go(c) { c.pointee.wireup.stage.isMoving || c.pointee.wireup.stage == .attached }
+    if c.pointee.isFamily { SharedLane.settleClaim(c) }
   }
 
   private static func go(_ c: ConnectionRef, while mayGo: () -> Bool) {
@@ -66,8 +67,8 @@ enum Mover {
     c.pointee.wireup.wantsQuiet = true
     let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
-      c.pointee.sendPath.store(.moving, ordering: .releasing)
-      c.pointee.receivePath.store(.moving, ordering: .releasing)
+      c.send(on: .moving)
+      c.receive(on: .moving)
       Registrations.toLane(c)
     }
     guard Pins.senders(pins) == 0, Pins.greedy(pins) == 0, Pins.readers(pins) <= 1 else { return false }
@@ -286,8 +287,8 @@ enum Mover {
   /// The lane is over for this end: nothing more is consumed, and what is sent waits behind what is re-sent.
   private static func beginToLeave(_ c: ConnectionRef) {
     guard c.pointee.wireup.stage == .attached else { return }
-    c.pointee.receivePath.store(.moving, ordering: .releasing)
-    c.pointee.sendPath.store(.moving, ordering: .releasing)
+    c.receive(on: .moving)
+    c.send(on: .moving)
     c.pointee.attempt.store(.underway, ordering: .releasing)
     c.pointee.wireup.stage = .detaching
     if c.pointee.reason == .none { c.pointee.reason = .peerLeft }
@@ -297,11 +298,14 @@ enum Mover {
 
   private static func attached(_ c: ConnectionRef) {
     guard c.pointee.receivePath.load(ordering: .relaxed) != .lane else { return }
-    c.pointee.receivePath.store(.lane, ordering: .releasing)
-    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    c.receive(on: .lane)
+    c.send(on: .lane)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
+    // The peer's death was noticed before its last mark was read.
+    if c.pointee.wireup.isOrphan { Leaving.bereave(c) }
     c.pointee.reason = .none
+    c.pointee.lanes &+= 1
     Stats.count(.attaches)
     Stats.publish(c)
     Log.attached(c)
@@ -315,13 +319,15 @@ enum Mover {
     }
   }
 
-  /// Writes the records that are due. False if the kernel's buffer is full: then nothing may overtake them.
+  /// Writes the records that are due. False if the kernel's buffer is full: then nothing may overtake them. On a dead
+  /// connection they are as good as written, and what the kernel has to say of it is found by reading.
   private static func flushRecords(_ c: ConnectionRef) -> Bool {
     while c.pointee.outgoing.count > 0 {
-      let r = c.pointee.outgoing.withBytes { Kernel.send(c.pointee.fd, $0, $1) }
-      guard r > 0 else { return false }
-      c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
-      c.pointee.outgoing.drop(r)
+      switch c.pointee.outgoing.withBytes({ Resend.write(c, $0, $1) }) {
+      case .wrote(let bytes): c.pointee.outgoing.drop(bytes)
+      case .full: return false
+      case .dead: c.pointee.outgoing.drop(c.pointee.outgoing.count)
+      }
     }
     return true
   }
@@ -342,7 +348,7 @@ struct OutgoingRecords {
     end &+= 1
   }
 
-  mutating func withBytes(_ body: (UnsafeRawPointer, Int) -> Int) -> Int {
+  mutating func withBytes<Result>(_ body: (UnsafeRawPointer, Int) -> Result) -> Result {
     let first = start
     let length = count
     return withUnsafeMutableBytes(of: &storage) { body(UnsafeRawPointer($0.baseAddress! + first), length) }

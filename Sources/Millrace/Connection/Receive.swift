@@ -51,10 +51,9 @@ enum Receive {
     let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
     var advanced = false
     while true {
-      if c.pointee.isFamily, SharedLane.siblingLeaves(c) {
-        c.pointee.receiveLock.unlock()
-        SharedLane.awaitSibling(c)
-        return begin(call, c)
+      if c.pointee.isFamily {
+        SharedLane.attend(c)
+        if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
       let got = take(call, c, wanted: wanted)
       if got < 0 { return giveUp(call, c) }
@@ -94,6 +93,16 @@ enum Receive {
   /// that waits for all of it has something already.
   private static func backInKernel(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     begin(call, c)
+  }
+
+  /// Another process of this end leaves the lane for all: on in TCP when it is there. Releases the lock.
+  private static func awaitSibling(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.pointee.receiveLock.unlock()
+    if SharedLane.follow(c) { return begin(call, c) }
+    if mayNotBlock(call, c) || Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+      return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+    }
+    return SharedLane.sleep(call, c, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
   }
 
   /// Copies what is there, out of the kernel or the ring. Bytes, or -1 if the peer's positions are absurd.
@@ -245,7 +254,8 @@ enum Receive {
       Waiters.sleep(call, on: word)
       guard c.pointee.consumer!.mustWait(arming: ArmBits.futex),
         !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
-        !c.pointee.readShut.load(ordering: .sequentiallyConsistent)
+        !c.pointee.readShut.load(ordering: .sequentiallyConsistent),
+        !c.pointee.isFamily || !SharedLane.mustLook(c)
       else {
         Waiters.disarm(word, c)
         return nil
@@ -270,7 +280,7 @@ enum Receive {
     defer { c.unpin(Pins.sleeper) }
     if error == EINTR || error == ETIMEDOUT {
       // What came at the last moment is given all the same.
-      if !isReadable(c), !isOver(c) {
+      if !isReadable(c) && !isOver(c) || c.pointee.isFamily && SharedLane.siblingLeaves(c) {
         c.pointee.receiveLock.unlock()
         let moved = call.pointee.moved
         return done(call, moved, error: moved > 0 ? 0 : error == EINTR ? EINTR : EAGAIN)

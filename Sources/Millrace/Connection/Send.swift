@@ -49,10 +49,9 @@ enum Send {
       return done(call, 0, error: EINVAL)
     }
     while true {
-      if c.pointee.isFamily, SharedLane.siblingLeaves(c) {
-        c.pointee.sendLock.unlock()
-        SharedLane.awaitSibling(c)
-        return begin(call, c)
+      if c.pointee.isFamily {
+        SharedLane.attend(c)
+        if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
       if mustAskKernel(c) { return askKernel(call, c) }
       let put = c.pointee.isFamily ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
@@ -70,6 +69,16 @@ enum Send {
       if spin(c) { continue }
       if let step = prepareSleep(call, c) { return step }
     }
+  }
+
+  /// Another process of this end leaves the lane for all: on in TCP when it is there. Releases the lock.
+  private static func awaitSibling(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.pointee.sendLock.unlock()
+    if SharedLane.follow(c) { return begin(call, c) }
+    if mayNotBlock(call, c) || Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+      return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+    }
+    return SharedLane.sleep(call, c, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
   }
 
   /// Copies what fits into the ring. Bytes, or -1 if the peer's positions are absurd.
@@ -199,7 +208,9 @@ enum Send {
     Waiters.heedSignals(call)
     let word = c.pointee.segment!.side(c.pointee.role).writerArm
     Waiters.sleep(call, on: word)
-    guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c) else {
+    guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c),
+      !c.pointee.isFamily || !SharedLane.mustLook(c)
+    else {
       Waiters.disarm(word, c)
       return nil
     }

@@ -3,20 +3,31 @@ import MillraceShim
 import Synchronization
 
 /// Data calls on a lane that several processes hold since a fork. They share the rings as they share the kernel's
-/// socket: under a lock per direction that lies in the lane's own memory, with the positions read from there.
+/// socket: under a lock per direction that they have in common, with the positions read from the lane's memory.
+///
+/// One of them can leave the lane for all. It claims that in ``FamilyWords/down`` under both locks, and a data call looks
+/// there once it has its lock: so nothing is moved any more behind the positions that the DETACH names.
 enum SharedLane {
+  /// Bytes out of the ring; 0 also if a sibling leaves, -1 if the positions are absurd.
   static func take(
     _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool
   ) -> Int {
-    c.pointee.family!.pointee.receiveLock.lock()
-    defer { c.pointee.family!.pointee.receiveLock.unlock() }
+    let family = c.pointee.family!
+    family.pointee.receiveLock.lock()
+    defer { family.pointee.receiveLock.unlock() }
+    // Ordered by the lock, which claimDetach holds.
+    guard family.pointee.down.load(ordering: .relaxed) == 0 else { return 0 }
     guard c.pointee.consumer!.reload() else { return -1 }
     return Receive.takeRing(call, c, wanted: wanted, peek: peek, discard: discard)
   }
 
+  /// Bytes into the ring; 0 also if a sibling leaves, -1 if the positions are absurd.
   static func put(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int) -> Int {
-    c.pointee.family!.pointee.sendLock.lock()
-    defer { c.pointee.family!.pointee.sendLock.unlock() }
+    let family = c.pointee.family!
+    family.pointee.sendLock.lock()
+    defer { family.pointee.sendLock.unlock() }
+    // As in take.
+    guard family.pointee.down.load(ordering: .relaxed) == 0 else { return 0 }
     guard c.pointee.producer!.reload() else { return -1 }
     return Send.put(call, c, wanted: wanted)
   }
@@ -24,55 +35,119 @@ enum SharedLane {
   // MARK: One process of several leaves the lane for all
 
   /// Values of ``FamilyWords/down``.
+  private static let stays: UInt32 = 0
   private static let leaving: UInt32 = 1
   private static let left: UInt32 = 2
 
   /// True if this process is the one that moves the connection back to TCP.
   static func claimDetach(_ c: ConnectionRef) -> Bool {
     guard let family = c.pointee.family else { return false }
+    family.pointee.sendLock.lock()
     family.pointee.receiveLock.lock()
-    defer { family.pointee.receiveLock.unlock() }
+    defer {
+      family.pointee.receiveLock.unlock()
+      family.pointee.sendLock.unlock()
+    }
     let mine = family.pointee.down.compareExchange(
-      expected: 0, desired: leaving, ordering: .acquiringAndReleasing
+      expected: stays, desired: leaving, ordering: .acquiringAndReleasing
     ).exchanged
     if mine { refresh(c) }
     return mine
   }
 
-  /// The connection is TCP's: the others may go on there.
+  /// The connection is TCP's, in whatever way: the others may go on there.
   static func finishDetach(_ c: ConnectionRef) {
-    guard let family = c.pointee.family else { return }
-    family.pointee.down.store(left, ordering: .releasing)
-    withUnsafePointer(to: family.pointee.down) { Kernel.futexWake(UnsafeMutableRawPointer(mutating: $0)) }
-    guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
-    Waiters.release(side.readerArm)
-    Waiters.release(side.writerArm)
+    c.pointee.family?.pointee.down.store(left, ordering: .releasing)
+    wakeSiblings(c)
   }
 
-  /// Whether the kernel path brings records of a peer that leaves.
-  static func hasRecords(_ c: ConnectionRef) -> Bool {
-    var byte: UInt8 = 0
-    return withUnsafeMutablePointer(to: &byte) { Kernel.receive(c.pointee.fd, $0, 1, Int32(MSG_PEEK)) } == 1
+  /// The lane stays: the peer died while this process was leaving, and what its ring still holds is whoever's reads it.
+  static func withdrawDetach(_ c: ConnectionRef) {
+    // Releases what inheritRing has stored, to whoever sees in take that nobody leaves.
+    c.pointee.family?.pointee.down.store(stays, ordering: .releasing)
+    wakeSiblings(c)
+  }
+
+  /// Nobody waits for a claim that has come to nothing: there was no lane to leave any more, or no record.
+  static func settleClaim(_ c: ConnectionRef) {
+    switch c.pointee.wireup.stage {
+    case .attached: withdrawDetach(c)
+    case .ended, .none: finishDetach(c)
+    default: break
+    }
+  }
+
+  private static func wakeSiblings(_ c: ConnectionRef) {
+    guard let family = c.pointee.family else { return }
+    withUnsafePointer(to: family.pointee.down) { Kernel.futexWake(UnsafeMutableRawPointer(mutating: $0)) }
+    Leaving.rouse(c)
+  }
+
+  /// Whether the kernel path brings a whole record of a peer that leaves. Half a one is left where it is: whoever took it
+  /// would hold up all until the rest comes.
+  static func hasRecord(_ c: ConnectionRef) -> Bool {
+    withUnsafeTemporaryAllocation(byteCount: Record.byteCount, alignment: 8) { space in
+      let missing = c.pointee.records.missing
+      return Kernel.receive(c.pointee.fd, space.baseAddress!, missing, Int32(MSG_PEEK)) == missing
+    }
   }
 
   /// Whether another process of this end has left the lane, or is about to. No data call may touch the rings then.
   @inline(__always)
   static func siblingLeaves(_ c: ConnectionRef) -> Bool {
     guard c.pointee.wireup.stage == .attached else { return false }
-    return c.pointee.family!.pointee.down.load(ordering: .acquiring) != 0
+    return c.pointee.family!.pointee.down.load(ordering: .acquiring) != stays
   }
 
-  /// Waits a little for the sibling, and follows it to TCP when it is there. No lock of the connection's is held.
-  static func awaitSibling(_ c: ConnectionRef) {
-    guard let family = c.pointee.family else { return }
-    withUnsafePointer(to: family.pointee.down) {
-      Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: leaving, nanoseconds: 1_000_000)
-    }
-    guard family.pointee.down.load(ordering: .acquiring) == left else { return }
+  /// Follows a sibling to TCP, if it is there. No lock of the connection's is held.
+  static func follow(_ c: ConnectionRef) -> Bool {
+    // Acquires what finishDetach released.
+    guard let family = c.pointee.family, family.pointee.down.load(ordering: .acquiring) == left else { return false }
     c.lockBoth()
     if c.pointee.wireup.stage == .attached { Leaving.followSibling(c) }
     c.unlockBoth()
     Waiters.wake(c)
+    return true
+  }
+
+  /// Lets a call sleep until the sibling that leaves has left. The direction's lock is held.
+  static func sleep(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, timeout: UInt64) -> mr_step {
+    Waiters.startClock(call, timeout: timeout)
+    Waiters.heedSignals(call)
+    call.pointee.word = withUnsafePointer(to: c.pointee.family!.pointee.down) {
+      UnsafeMutableRawPointer(mutating: $0).assumingMemoryBound(to: UInt32.self)
+    }
+    call.pointee.expected = leaving
+    _ = c.pin(Pins.sleeper)
+    call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
+    Stats.count(.futexSleeps)
+    return MR_SLEEP
+  }
+
+  /// Waits for the sibling that leaves, and follows it. No lock of the connection's is held.
+  static func awaitSibling(_ c: ConnectionRef, until deadline: UInt64) {
+    guard let family = c.pointee.family else { return }
+    while siblingLeaves(c), !follow(c), Kernel.now() < deadline {
+      withUnsafePointer(to: family.pointee.down) {
+        Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: leaving, nanoseconds: 10_000_000)
+      }
+    }
+  }
+
+  /// Whether something has happened among the processes of this end since a call has armed: it must not sleep then.
+  static func mustLook(_ c: ConnectionRef) -> Bool {
+    siblingLeaves(c) || c.pointee.family!.pointee.bereaved.load(ordering: .acquiring)
+  }
+
+  // MARK: The peer's life
+
+  /// What a process of several looks at before it touches the lane: whether a sibling has noticed the peer's end. And
+  /// whether anybody in this process would notice it: the child of a fork has no service thread at first.
+  static func attend(_ c: ConnectionRef) {
+    if !c.pointee.wireup.isWatched { Service.watchInherited() }
+    if c.pointee.family!.pointee.bereaved.load(ordering: .acquiring) {
+      c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
+    }
   }
 
   /// Takes the positions from shared memory, before a look that no call's lock protects.

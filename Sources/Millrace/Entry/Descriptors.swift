@@ -81,6 +81,7 @@ enum Forking {
       c.pointee.sendLock.reset()
       c.pointee.receiveLock.reset()
       c.pointee.row = -1
+      c.pointee.wireup.isWatched = false
       abandonAttempt(c)
     }
   }

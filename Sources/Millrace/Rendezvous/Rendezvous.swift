@@ -23,6 +23,8 @@ enum Rendezvous {
   static func call(_ c: ConnectionRef) throws(Errno) -> Int32 {
     let fd = try open()
     do throws(Errno) {
+      // This end offers; nothing is to be passed to it.
+      cl_refuse_descriptors(fd)
       _ = try Kernel.check(withName(c) { Kernel.call(Int(SYS_connect), Int(fd), Int(bitPattern: $0), $1) })
       return fd
     } catch {
@@ -37,6 +39,17 @@ enum Rendezvous {
       Kernel.call(Int(SYS_accept4), Int(listener), 0, 0, Int(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue))
     }
     return try? made.get()
+  }
+
+  /// Gives the name up. Callers whose turn never came are hung up on, with all that they have sent; see ``Bell/close(_:)``.
+  static func close(_ listener: Int32) {
+    guard listener >= 0 else { return }
+    var rounds = 0
+    while rounds < 64, let socket = accept(listener) {
+      Bell.close(socket)
+      rounds += 1
+    }
+    Table.closeHidden(listener)
   }
 
   private static func open() throws(Errno) -> Int32 {

@@ -20,6 +20,7 @@ enum Attaching {
     else { return }
     // The child of a fork has its first page, and the connection its first row there, with its first candidate.
     Stats.start()
+    Stats.listens(on: Service.wakeup)
     Stats.claimRow(c)
     Stats.count(.candidates)
     c.pointee.attempts &+= 1
@@ -50,7 +51,7 @@ enum Attaching {
         // Somebody else's call leaves the name to the true peer.
         Stats.count(.hostileMessages)
         Stats.decline(.identityMismatch)
-        Table.closeHidden(socket)
+        Bell.close(socket)
         continue
       }
       c.pointee.wireup.socket = socket
@@ -63,7 +64,7 @@ enum Attaching {
   private static func offerArrived(_ c: ConnectionRef) {
     var descriptor: Int32 = -1
     let message = receive(c, descriptor: &descriptor)
-    defer { Kernel.close(descriptor) }
+    defer { cl_discard_descriptor(descriptor) }
     switch message {
     case .none: return
     case .garbage: return refuse(c, .badWireup)
@@ -117,7 +118,7 @@ enum Attaching {
   private static func answerArrived(_ c: ConnectionRef) {
     var descriptor: Int32 = -1
     let message = receive(c, descriptor: &descriptor)
-    Kernel.close(descriptor)
+    cl_discard_descriptor(descriptor)
     switch message {
     case .none: return
     case .garbage: refuse(c, .badWireup)
@@ -164,6 +165,8 @@ enum Attaching {
       // The one pin is this thread's. A call that is inside may still look at the last attempt's memory.
       guard Pins.isOnlySleeper(c.pointee.pins.load(ordering: .sequentiallyConsistent)) else { return false }
       old.unmap()
+      c.pointee.carriedOut &+= c.pointee.producer!.tail
+      c.pointee.carriedIn &+= c.pointee.consumer!.head
     }
     let own = segment.side(c.pointee.role)
     let peer = segment.side(c.pointee.role.peer)
@@ -178,6 +181,7 @@ enum Attaching {
     c.pointee.wireup.isOrphan = false
     c.pointee.isFamily = false
     c.pointee.family!.pointee.down.store(0, ordering: .relaxed)
+    c.pointee.family!.pointee.bereaved.store(false, ordering: .relaxed)
     c.pointee.wireup.kernelEnded = false
     c.pointee.cutover = Cutover(role: c.pointee.role)
     return true
@@ -187,6 +191,7 @@ enum Attaching {
     PeerMemory.noteAnswer(c)
     closeListener(c)
     c.pointee.bell = c.pointee.wireup.socket
+    cl_refuse_descriptors(c.pointee.bell)
     c.pointee.wireup.socket = -1
     PeerProcess.join(c)
     enter(c, .wired, for: quietTime)
@@ -203,6 +208,12 @@ enum Attaching {
   private static func watchHangUpOnly(_ c: ConnectionRef) {
     Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
     Service.watch(c, c.pointee.fd, .kernel, EPOLLIN.rawValue | EPOLLET.rawValue)
+  }
+
+  /// A lane that was the parent's, in the child of a fork.
+  static func watchAgain(_ c: ConnectionRef) {
+    c.pointee.wireup.isWatched = true
+    watchHangUpOnly(c)
   }
 
   /// While the stream moves, every change on the kernel path matters.
@@ -269,17 +280,20 @@ enum Attaching {
 
   /// Cleans up behind an attempt that has come to nothing, and lets the policy decide about another one.
   static func ended(_ c: ConnectionRef) {
+    // What forbids another attempt says more than how this one ended.
+    let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
+    if forbidden != 0 { c.pointee.reason = DeclineReason(rawValue: forbidden) ?? c.pointee.reason }
     Stats.decline(c.pointee.reason)
     closeListener(c)
     Service.unwatch(c.pointee.wireup.socket)
-    Table.closeHidden(c.pointee.wireup.socket)
+    Bell.close(c.pointee.wireup.socket)
     c.pointee.wireup.socket = -1
     if c.pointee.wireup.isWatched {
       c.pointee.wireup.isWatched = false
       Service.unwatch(c.pointee.fd)
       Service.unwatch(c.pointee.bell)
       PeerProcess.leave(c)
-      Table.closeHidden(c.pointee.bell)
+      Bell.close(c.pointee.bell)
       c.pointee.bell = -1
     }
     c.pointee.wireup.auditFailed = false
@@ -291,7 +305,7 @@ enum Attaching {
   private static func closeListener(_ c: ConnectionRef) {
     guard c.pointee.wireup.listener >= 0 else { return }
     Service.unwatch(c.pointee.wireup.listener)
-    Table.closeHidden(c.pointee.wireup.listener)
+    Rendezvous.close(c.pointee.wireup.listener)
     c.pointee.wireup.listener = -1
   }
 

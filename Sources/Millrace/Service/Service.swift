@@ -9,7 +9,7 @@ enum Service {
   private static let queueLock = Lock()
   nonisolated(unsafe) private static var queue = CandidateQueue()
   nonisolated(unsafe) private static var epoll: Int32 = -1
-  nonisolated(unsafe) private static var wakeup: Int32 = -1
+  nonisolated(unsafe) private(set) static var wakeup: Int32 = -1
   /// How often the cutovers under way are looked after, in milliseconds.
   private static let tick = 1
   /// How often deadlines of listeners are looked at, in milliseconds.
@@ -54,6 +54,19 @@ enum Service {
     return true
   }
 
+  /// In the child of a fork that uses a lane of its parent's: somebody has to notice when the peer is gone.
+  static func watchInherited() {
+    guard start() else { return }
+    Pool.forEach { c in
+      guard c.pin(Pins.sleeper) & (Pins.finished | Pins.closing) == 0 else {
+        c.unpin(Pins.sleeper)
+        return
+      }
+      if c.pointee.wireup.stage == .attached, !c.pointee.wireup.isWatched { Attaching.watchAgain(c) }
+      c.unpin(Pins.sleeper)
+    }
+  }
+
   private static func open() -> Bool {
     let set = Table.makeHidden { Kernel.call(Int(SYS_epoll_create1), Int(EPOLL_CLOEXEC)) }
     let event = Table.makeHidden { Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK)) }
@@ -81,6 +94,7 @@ enum Service {
     withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
       while true {
         let hasLanes = Trimming.look()
+        Operator.look()
         let timeout =
           Attaching.timed > 0 || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1

@@ -49,9 +49,17 @@ enum Bell {
   static func drain(_ bell: Int32) {
     guard bell >= 0 else { return }
     Stats.count(.bellsDrained)
-    withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { space in
-      var rounds = 0
-      while rounds < 8, Kernel.receive(bell, space.baseAddress!, space.count) == space.count { rounds += 1 }
-    }
+    var rounds = 0
+    while rounds < 8, cl_drain(bell, 256) == 256 { rounds += 1 }
+  }
+
+  /// Closes the Unix connection, which no other process of this end holds. What has come is thrown away first: the kernel
+  /// would close descriptors in it, whatever that takes. A socket's buffer holds no more messages than there are rounds.
+  static func close(_ bell: Int32) {
+    guard bell >= 0 else { return }
+    cl_refuse_descriptors(bell)
+    var rounds = 0
+    while rounds < 1024, cl_drain(bell, 256) > 0 { rounds += 1 }
+    Table.closeHidden(bell)
   }
 }
