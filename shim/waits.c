@@ -44,7 +44,7 @@ static bool names_connection(const struct pollfd *polled, nfds_t count) {
   return names;
 }
 
-/// poll with everything in place: `kernel` has room for twice `count` entries.
+/// poll with everything in place: `kernel` has room for twice `count` entries and one.
 static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, uint64_t deadline,
                     const sigset_t *mask) {
   struct mr_wait wait = {.polled = polled, .kernel = kernel, .count = count, .deadline = deadline};
@@ -52,7 +52,7 @@ static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, 
   while (step != MR_DONE) {
     struct timespec space;
     pthread_cleanup_push(poll_cancelled, &wait);
-    wait.result = real.ppoll(wait.kernel, count, remaining(wait.timeout, &space), mask);
+    wait.result = real.ppoll(wait.kernel, count + 1, remaining(wait.timeout, &space), mask);
     wait.error = wait.result < 0 ? errno : 0;
     pthread_cleanup_pop(0);
     step = millrace_poll_resume(&wait);
@@ -62,8 +62,8 @@ static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, 
 }
 
 static int poll_lanes(struct pollfd *polled, nfds_t count, uint64_t deadline, const sigset_t *mask) {
-  if (count <= STACK_COUNT) return converse(polled, alloca(2 * count * sizeof *polled), count, deadline, mask);
-  size_t bytes = 2 * count * sizeof *polled;
+  if (count <= STACK_COUNT) return converse(polled, alloca((2 * count + 1) * sizeof *polled), count, deadline, mask);
+  size_t bytes = (2 * count + 1) * sizeof *polled;
   void *space = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (space == MAP_FAILED) return errno = ENOMEM, -1;
   int r = converse(polled, space, count, deadline, mask), error = errno;
@@ -119,7 +119,7 @@ static bool selects_connection(int count, const fd_set *r, const fd_set *w, cons
 
 /// select as poll: the same waits, with the events that select(2) says each set stands for.
 static int select_lanes(int count, fd_set *r, fd_set *w, fd_set *e, uint64_t deadline, const sigset_t *mask) {
-  struct pollfd *polled = alloca((size_t)count * 3 * sizeof *polled);
+  struct pollfd *polled = alloca(((size_t)count * 3 + 1) * sizeof *polled);
   nfds_t n = 0;
   for (int fd = 0; fd < count; fd++) {
     short events = (short)((in_set(r, fd) ? POLLIN | POLLRDNORM | POLLRDBAND : 0) |

@@ -52,6 +52,19 @@ enum Stats {
     descriptor = -1
   }
 
+  // MARK: An operator's wishes
+
+  /// Tells operators where to knock, once the service thread listens.
+  static func listens(on eventfd: Int32) { page?.setWakeup(eventfd) }
+
+  /// Changes whenever an operator has said something.
+  static var wishes: UInt32 { page?.wishes ?? 0 }
+
+  /// Whether an operator wants the connection, or the whole process, on TCP.
+  static func wantsNoLane(_ connection: ConnectionRef) -> Bool {
+    page?.wantsNoLane(connection.pointee.row) ?? false
+  }
+
   // MARK: Rows
 
   static func claimRow(_ connection: ConnectionRef) {
@@ -78,6 +91,7 @@ enum Stats {
     row.pointee.fabric = connection.pointee.segment == nil ? 0 : FabricKind.shm.rawValue
     row.pointee.reason = connection.pointee.reason.rawValue
     row.pointee.ringBytes = UInt32(connection.pointee.segment?.ringBytes ?? 0)
+    row.pointee.attaches = connection.pointee.lanes
     row.pointee.local = connection.pointee.wireup.local
     row.pointee.peer = connection.pointee.wireup.peer
     page.endUpdate(index)
@@ -95,13 +109,13 @@ enum Stats {
   @inline(__always)
   static func sent(_ c: ConnectionRef) {
     guard let page, c.pointee.row >= 0 else { return }
-    page.row(c.pointee.row).pointee.laneSent = c.pointee.producer!.tail
+    page.row(c.pointee.row).pointee.laneSent = c.pointee.carriedOut &+ c.pointee.producer!.tail
   }
 
   @inline(__always)
   static func received(_ c: ConnectionRef) {
     guard let page, c.pointee.row >= 0 else { return }
-    page.row(c.pointee.row).pointee.laneReceived = c.pointee.consumer!.head
+    page.row(c.pointee.row).pointee.laneReceived = c.pointee.carriedIn &+ c.pointee.consumer!.head
   }
 
   /// Copies the byte counts into the row. Called now and then, by the service thread and at turning points.
@@ -110,7 +124,7 @@ enum Stats {
     let row = page.row(connection.pointee.row)
     row.pointee.kernelSent = connection.pointee.kernelSent.load(ordering: .relaxed)
     row.pointee.kernelReceived = connection.pointee.kernelReceived.load(ordering: .relaxed)
-    row.pointee.laneSent = connection.pointee.producer?.tail ?? 0
-    row.pointee.laneReceived = connection.pointee.consumer?.head ?? 0
+    row.pointee.laneSent = connection.pointee.carriedOut &+ (connection.pointee.producer?.tail ?? 0)
+    row.pointee.laneReceived = connection.pointee.carriedIn &+ (connection.pointee.consumer?.head ?? 0)
   }
 }

@@ -8,5 +8,5 @@ struct MillraceCommand: ParsableCommand {
     abstract: "Lets TCP connections of unmodified programs ride shared-memory lanes.",
     discussion: "The man page millrace(1) describes the commands, the rules and the environment variables.",
     version: "millrace 0.1.0",
-    subcommands: [RunCommand.self, ListCommand.self, ReasonsCommand.self])
+    subcommands: [RunCommand.self, ListCommand.self, OffCommand.self, OnCommand.self, ReasonsCommand.self])
 }

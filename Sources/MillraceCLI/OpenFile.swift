@@ -1,8 +1,15 @@
 import Glibc
 
-/// A file that is open for reading while this value lives.
+/// A file that is open for reading, or for writing as well, while this value lives.
 struct OpenFile: ~Copyable {
   private let descriptor: Int32
+
+  /// Opens a file for writing as well; nil with `errno` set.
+  init?(writing path: String) {
+    let descriptor = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard descriptor >= 0 else { return nil }
+    self.descriptor = descriptor
+  }
 
   /// Opens a file; nil with `errno` set. Does not wait for a pipe's writer or take a terminal, whatever `path` is.
   init?(_ path: String) {
@@ -30,6 +37,11 @@ struct OpenFile: ~Copyable {
         filled += got
       }
     }
+  }
+
+  /// Writes a number in this machine's order at `offset`; false with `errno` set.
+  func write<Number: FixedWidthInteger>(_ number: Number, at offset: Int) -> Bool {
+    withUnsafeBytes(of: number) { pwrite(descriptor, $0.baseAddress!, $0.count, off_t(offset)) == $0.count }
   }
 
   /// Everything from the start, for files that are read in one piece as those of /proc are; at most `limit` bytes.

@@ -11,6 +11,10 @@ struct ProcessStatistics {
   /// By `DeclineReason.rawValue`.
   let declines: [UInt64]
   let connections: [ConnectionRow]
+  /// Where each connection's row is in the page.
+  let rows: [Int]
+  /// The page itself, through the process' descriptor.
+  let path: String
 }
 
 /// Finds and reads the statistics pages of other processes.
@@ -32,7 +36,9 @@ enum StatsReader {
   private static func statistics(of pid: Int32) -> ProcessStatistics? {
     let directory = "/proc/\(pid)/fd"
     for descriptor in entries(directory) where OpenFile.link("\(directory)/\(descriptor)") == linkTarget {
-      guard let file = OpenFile("\(directory)/\(descriptor)"), let page = read(file, pid: pid) else { continue }
+      guard let file = OpenFile("\(directory)/\(descriptor)"),
+        let page = read(file, at: "\(directory)/\(descriptor)", pid: pid)
+      else { continue }
       return page
     }
     return nil
@@ -52,7 +58,7 @@ enum StatsReader {
   }
 
   /// Reads a page; nil if it is not one of this version, or not the process' own.
-  private static func read(_ file: borrowing OpenFile, pid: Int32) -> ProcessStatistics? {
+  private static func read(_ file: borrowing OpenFile, at path: String, pid: Int32) -> ProcessStatistics? {
     guard let status = file.status, status.st_mode & S_IFMT == S_IFREG else { return nil }
     let header = file.bytes(at: 0, count: StatsPage.headerBytes)
     guard header.count == StatsPage.headerBytes,
@@ -68,10 +74,16 @@ enum StatsReader {
     let slots = { (offset: Int, count: Int) in
       (0..<count).map { header.number(UInt64.self, at: offset + 8 * $0) ?? 0 }
     }
+    var connections: [ConnectionRow] = []
+    var rows: [Int] = []
+    for index in 0..<min(Int(highWater), StatsPage.rowCount) {
+      guard let row = row(index, in: file) else { continue }
+      connections.append(row)
+      rows.append(index)
+    }
     return ProcessStatistics(
       pid: pid, name: commandName(pid), counters: slots(StatsPage.Offset.counters, Counter.count),
-      declines: slots(StatsPage.Offset.declines, DeclineReason.count),
-      connections: (0..<min(Int(highWater), StatsPage.rowCount)).compactMap { row($0, in: file) })
+      declines: slots(StatsPage.Offset.declines, DeclineReason.count), connections: connections, rows: rows, path: path)
   }
 
   /// Whether the page belongs to the process itself, and not to the one that it was forked from, whose page its

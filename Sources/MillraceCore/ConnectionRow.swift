@@ -13,6 +13,14 @@ public enum FabricKind: UInt8, Sendable {
   case verbs = 2
 }
 
+/// What an operator wants of a process or a connection (`millrace off`, `millrace on`).
+public enum OperatorWish: UInt32, Sendable {
+  /// Lanes as the settings say.
+  case on = 0
+  /// No lane: a connection that is on one goes back to TCP.
+  case off = 1
+}
+
 /// One connection in the statistics page: 128 bytes, two cache lines.
 ///
 /// The first line says what the connection is. It changes seldom, and only between `beginUpdate` and
@@ -69,9 +77,13 @@ public struct ConnectionRow: Sendable {
   public var since: UInt64 = 0
   /// The next free row plus one, while this one is free.
   var nextFree: UInt32 = 0
-  var reserved1: UInt32 = 0
+  /// What an operator wants of this connection: an `OperatorWish`. Written from outside.
+  public var wish: UInt32 = 0
   var reserved2: UInt64 = 0
   var reserved3: UInt64 = 0
+
+  /// Where ``wish`` is, in bytes.
+  public static let wishOffset = 108
 
   /// A row that nobody uses.
   public init() {}

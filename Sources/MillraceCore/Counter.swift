@@ -27,9 +27,10 @@ public enum Counter: Int, CaseIterable, Sendable {
   case identityChecks
   case auditsFailed
   case hostileMessages
+  case bellsSpared
 
   /// How many counters there are; raw values are 0 ..< count.
-  public static var count: Int { Counter.hostileMessages.rawValue + 1 }
+  public static var count: Int { Counter.bellsSpared.rawValue + 1 }
 
   /// The name that `millrace ss --counters` prints.
   public var name: StaticString {
@@ -59,6 +60,7 @@ public enum Counter: Int, CaseIterable, Sendable {
     case .identityChecks: "identity-checks"
     case .auditsFailed: "audits-failed"
     case .hostileMessages: "hostile-messages"
+    case .bellsSpared: "bells-spared"
     }
   }
 }

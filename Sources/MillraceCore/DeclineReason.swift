@@ -36,9 +36,10 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
   case stdio
   case peerLeft
   case chaos
+  case `operator`
 
   /// How many reasons there are; raw values are 0 ..< count.
-  public static var count: Int { Int(DeclineReason.chaos.rawValue) + 1 }
+  public static var count: Int { Int(DeclineReason.operator.rawValue) + 1 }
 
   /// The name that logs, `millrace ss` and `millrace reasons` print.
   public var name: StaticString {
@@ -76,6 +77,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .stdio: "stdio"
     case .peerLeft: "peer-left"
     case .chaos: "chaos"
+    case .operator: "operator"
     }
   }
 
@@ -115,6 +117,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .stdio: "libc's stdio reads or writes the descriptor (fdopen, or it is stdin, stdout or stderr)."
     case .peerLeft: "The peer left the lane; it is tried again when the traffic has doubled."
     case .chaos: "MILLRACE_CHAOS made the connection leave its lane; it may attach again at once."
+    case .operator: "An operator wants this connection on TCP (`millrace off`), until told otherwise (`millrace on`)."
     }
   }
 }

@@ -8,7 +8,7 @@ public enum LaneLayout {
   /// Bytes of the control page. The rings start behind it.
   public static let controlBytes = 4096
   /// Changes whenever anything here does; both ends must agree.
-  public static let version: UInt32 = 1
+  public static let version: UInt32 = 2
   /// "Millrace" in the first eight bytes of a segment.
   public static let magic: UInt64 = 0x6563_6172_6c6c_694d
 
@@ -53,8 +53,19 @@ public struct SideControl {
   public var head: UnsafeMutablePointer<Atomic<UInt64>> { wide(1, 0) }
   /// ``ArmBits``: somebody at this end sleeps until the peer's ring holds more.
   public var readerArm: UnsafeMutablePointer<Atomic<UInt32>> { narrow(2, 0) }
+  /// With ``ArmBits/group``: which sleep of this end's process the arm belongs to.
+  public var readerTicket: UnsafeMutablePointer<Atomic<UInt64>> { wide(2, 8) }
   /// ``ArmBits``: somebody at this end sleeps until this end's ring has room.
   public var writerArm: UnsafeMutablePointer<Atomic<UInt32>> { narrow(3, 0) }
+  /// Takes the arm of this end's readers, as its peer: whoever is named must be woken.
+  public func takeReaders() -> UInt32 {
+    // The rest of the word stays as it is. Acquires what was stored before arming.
+    readerArm.pointee.bitwiseAnd(~ArmBits.all, ordering: .sequentiallyConsistent).oldValue & ArmBits.all
+  }
+  /// Takes the arm of this end's writers, as its peer.
+  public func takeWriters() -> UInt32 {
+    writerArm.pointee.bitwiseAnd(~ArmBits.all, ordering: .sequentiallyConsistent).oldValue & ArmBits.all
+  }
   /// This end's cut plus one; 0 while it is not published.
   public var cut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 0) }
   /// The follower's cut plus one, from before it said "learned". The leader acts on ``cut`` only; this one tells it, when
@@ -100,10 +111,18 @@ public enum FinishFlags {
   public static let reset: UInt32 = 4
 }
 
-/// Who sleeps at an end.
+/// Who sleeps at an end: the low bits of an arm word, which the peer takes. The rest of the word is the end's own: it
+/// counts the times that its sleepers were released, so that who was about to sleep then does not (futex(2)).
 public enum ArmBits {
   /// Somebody sleeps on the arm word itself, as a futex.
   public static let futex: UInt32 = 1
   /// Somebody sleeps in the kernel on the bell.
   public static let bell: UInt32 = 2
+  /// Somebody sleeps in the kernel on the bells of several lanes, and looks at all of them when one rings. They bear the
+  /// same ``SideControl/readerTicket``: it is enough to ring for one of them.
+  public static let group: UInt32 = 4
+  /// What the peer takes.
+  public static let all: UInt32 = 7
+  /// One release of the sleepers.
+  public static let release: UInt32 = 8
 }

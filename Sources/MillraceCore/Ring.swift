@@ -105,15 +105,15 @@ public struct RingProducer {
   public func publish() -> UInt32 {
     // Partner: RingConsumer.isEmpty(afterArming:). Either this load sees its arm, or its load sees this tail.
     own.tail.pointee.store(tail, ordering: .sequentiallyConsistent)
-    if peer.readerArm.pointee.load(ordering: .sequentiallyConsistent) == 0 { return 0 }
-    return peer.readerArm.pointee.exchange(0, ordering: .acquiringAndReleasing)
+    if peer.readerArm.pointee.load(ordering: .sequentiallyConsistent) & ArmBits.all == 0 { return 0 }
+    return peer.takeReaders()
   }
 
   /// Sets flags behind the last byte, and tells who has to be woken.
   public func finish(_ flags: UInt32) -> UInt32 {
     own.tail.pointee.store(tail, ordering: .sequentiallyConsistent)
     own.finish.pointee.bitwiseOr(flags, ordering: .sequentiallyConsistent)
-    return peer.readerArm.pointee.exchange(0, ordering: .sequentiallyConsistent)
+    return peer.takeReaders()
   }
 
   /// Whether this end has finished its ring, in whichever of its processes.
@@ -223,7 +223,7 @@ public struct RingConsumer {
     head &+= UInt64(truncatingIfNeeded: count)
     // Partner: RingProducer.mustWait. Either this load sees its arm, or its load sees this head.
     own.head.pointee.store(head, ordering: .sequentiallyConsistent)
-    if peer.writerArm.pointee.load(ordering: .sequentiallyConsistent) == 0 { return 0 }
+    if peer.writerArm.pointee.load(ordering: .sequentiallyConsistent) & ArmBits.all == 0 { return 0 }
     return takeWriterArm()
   }
 
@@ -232,7 +232,7 @@ public struct RingConsumer {
     // A producer that was woken for a few bytes would find itself crowded again.
     let tail = peer.tail.pointee.load(ordering: .relaxed)
     if Int(truncatingIfNeeded: tail &- head) > capacity &- capacity / 3 { return 0 }
-    return peer.writerArm.pointee.exchange(0, ordering: .acquiringAndReleasing)
+    return peer.takeWriters()
   }
 
   /// Arms: the producer will ring when it has put something in. Then looks once more; true if the reader may sleep.

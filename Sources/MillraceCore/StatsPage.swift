@@ -44,6 +44,12 @@ public struct StatsPage {
     public static let highWater = 36
     /// The head of the list of free rows, 64 bits; of no use to a reader.
     public static let freeList = 40
+    /// What an operator wants of the whole process: an `OperatorWish`, 32 bits. Written from outside.
+    public static let wish = 48
+    /// The eventfd by which the process is told that a wish has changed, -1 if nobody listens; 32 bits.
+    public static let wakeup = 52
+    /// Changes with every wish, of the process or of a connection; 32 bits. Written from outside.
+    public static let wishes = 56
     /// A slot of 64 bits per `Counter`.
     public static let counters = 64
     /// A slot of 64 bits per `DeclineReason`.
@@ -63,6 +69,7 @@ public struct StatsPage {
     base.storeBytes(of: StatsPage.version, toByteOffset: Offset.version, as: UInt32.self)
     base.storeBytes(of: pid, toByteOffset: Offset.pid, as: Int32.self)
     base.storeBytes(of: startTime, toByteOffset: Offset.startTime, as: UInt64.self)
+    base.storeBytes(of: Int32(-1), toByteOffset: Offset.wakeup, as: Int32.self)
     base.storeBytes(
       of: UInt64(StatsPage.byteCount), toByteOffset: Offset.byteCount, as: UInt64.self)
     base.storeBytes(of: UInt32(StatsPage.rowCount), toByteOffset: Offset.rowCount, as: UInt32.self)
@@ -99,6 +106,24 @@ public struct StatsPage {
   /// How often a reason was counted.
   public func value(_ reason: DeclineReason) -> UInt64 {
     word64(Offset.declines + 8 * Int(reason.rawValue)).pointee.load(ordering: .relaxed)
+  }
+
+  /// The descriptor on which the process listens for changed wishes.
+  public func setWakeup(_ fd: Int32) {
+    word32(Offset.wakeup).pointee.store(UInt32(bitPattern: fd), ordering: .relaxed)
+  }
+
+  /// Changes whenever an operator has said something.
+  public var wishes: UInt32 { word32(Offset.wishes).pointee.load(ordering: .acquiring) }
+
+  /// Whether an operator wants no lanes: for the whole process, or for the connection of row `index`; -1 asks for the
+  /// process alone.
+  public func wantsNoLane(_ index: Int32) -> Bool {
+    let off = OperatorWish.off.rawValue
+    if word32(Offset.wish).pointee.load(ordering: .relaxed) == off { return true }
+    guard index >= 0, index < StatsPage.rowCount else { return false }
+    return word32(StatsPage.headerBytes + Int(index) * StatsPage.rowBytes + ConnectionRow.wishOffset)
+      .pointee.load(ordering: .relaxed) == off
   }
 
   /// One more than the highest row ever claimed.

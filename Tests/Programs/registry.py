@@ -25,8 +25,8 @@ class Scenario:
 SCENARIOS = []
 
 
-def scenario(name, one_sided=False, small_rings=False):
-    modes = (BARE, BOTH) + ((SERVER_ONLY, CLIENT_ONLY) if one_sided else ()) + ((SMALL_RINGS,) if small_rings else ())
+def scenario(name, one_sided=False, small_rings=False, bare=True):
+    modes = ((BARE,) if bare else ()) + (BOTH,) + ((SERVER_ONLY, CLIENT_ONLY) if one_sided else ()) + ((SMALL_RINGS,) if small_rings else ())
 
     def register(body):
         SCENARIOS.append(Scenario(name, body, modes))

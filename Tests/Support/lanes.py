@@ -32,6 +32,8 @@ def page_header(pid):
                 header = page.read(4096)
         except OSError:
             continue
+        if len(header) < 4096:
+            continue  # It is just being made.
         magic, version, owner = struct.unpack_from("<QIi", header)
         # A forked child inherits its parent's descriptor until it has a page of its own.
         if magic == MAGIC and version == VERSION and owner == pid:

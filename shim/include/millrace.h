@@ -172,7 +172,7 @@ bool millrace_ioctl(int fd, unsigned long request, void *argument, int *result);
 struct mr_wait {
   /// The application's descriptors.
   struct pollfd *polled;
-  /// Room for twice as many: the kernel's part, then notes about each.
+  /// Room for twice as many and one: the kernel's part, a descriptor to be woken by, then notes about each.
   struct pollfd *kernel;
   size_t count;
   /// CLOCK_MONOTONIC deadline in nanoseconds; 0: do not wait; UINT64_MAX: no deadline.
@@ -182,6 +182,9 @@ struct mr_wait {
   int result;
   int error;
   bool pinned;
+  /// The thread is one of those that sleep in poll, and which.
+  bool sleeps;
+  int place;
 };
 enum mr_step millrace_poll(struct mr_wait *wait);
 enum mr_step millrace_poll_resume(struct mr_wait *wait);

@@ -78,6 +78,7 @@ enum Closing {
   /// Closes what the connection holds of Millrace's own. Nobody else uses the record, so nobody closes it too, and nothing
   /// that the service thread was just about to make is forgotten.
   private static func closeOwn(_ c: ConnectionRef) {
+    PeerProcess.leave(c)
     // Rings that have come may be meant for a process that shares the connection.
     closeOwn(&c.pointee.bell, c.isShared ? Table.closeHidden : Bell.close)
     closeOwn(&c.pointee.wireup.listener, Rendezvous.close)
@@ -124,9 +125,9 @@ enum Closing {
     }
     let bits = c.pointee.producer!.finish(flags)
     let peer = c.pointee.segment!.side(c.pointee.role.peer)
-    if bits != 0 { Bell.ring(c, bits, word: peer.readerArm) }
-    let writers = peer.writerArm.pointee.exchange(0, ordering: .sequentiallyConsistent)
-    if writers != 0 { Bell.ring(c, writers, word: peer.writerArm) }
+    if bits != 0 { Bell.ringReaders(c, bits) }
+    let writers = peer.takeWriters()
+    if writers != 0 { Bell.ringWriters(c, writers) }
   }
 
   private static func isUnread(_ c: ConnectionRef) -> Bool {

@@ -30,7 +30,7 @@ enum Attempt: UInt8, AtomicRepresentable {
 /// * ``pins`` counts the calls that use the record; it is not recycled while any does.
 /// * ``receiveLock``: ``consumer``, and whatever reads the kernel path once the cutover has begun.
 /// * ``sendLock``: ``producer``, and whatever writes the kernel path once the cutover has begun.
-/// * both: ``cutover`` and the paths.
+/// * both: ``cutover``, the paths, and ``pathsChanged``.
 /// * the table's lock: ``descriptors``, ``fd``, and the record's place in the pool.
 /// * the waiting lock: ``registrations``.
 struct Connection: ~Copyable {
@@ -50,6 +50,8 @@ struct Connection: ~Copyable {
   let attempt = Atomic<Attempt>(.none)
   let receivePath = Atomic<Path>(.kernel)
   let sendPath = Atomic<Path>(.kernel)
+  /// A path has changed since both locks were taken.
+  var pathsChanged = false
 
   /// O_NONBLOCK, as last seen; looked up again before a call sleeps.
   let nonblocking = Atomic<Bool>(false)
@@ -87,6 +89,10 @@ struct Connection: ~Copyable {
   var trimmed: UInt64 = 0
   var cutover = Cutover(role: .leader)
   var nonce = Nonce(0, 0)
+  /// Bytes that earlier lanes of the connection carried, for the statistics, and how many lanes there were.
+  var carriedOut: UInt64 = 0
+  var carriedIn: UInt64 = 0
+  var lanes: UInt32 = 0
   var records = RecordBuffer()
   /// While the stream moves: the kernel path's bytes before this position are the application's.
   let kernelLimit = Atomic<UInt64>(UInt64.max)
@@ -95,6 +101,8 @@ struct Connection: ~Copyable {
   let refusals = Atomic<UInt32>(0)
   /// The Unix connection, -1 if none: doorbell and hang-up signal. Hidden.
   var bell: Int32 = -1
+  /// The process at the other end of the bell, if the kernel names it.
+  var peerProcess: PeerProcessRef?
   /// Bytes of the own ring before this position have been re-sent over TCP, or need not be.
   var resendFrom: UInt64 = 0
   var isResending = false
@@ -107,13 +115,15 @@ struct Connection: ~Copyable {
 
   /// Changes when something other than the ring may let a sleeper go on: a futex of this process.
   let changes = Atomic<UInt32>(0)
-  /// How many threads sleep on ``changes`` or on the bell by poll.
-  let changeSleepers = Atomic<UInt32>(0)
+  /// How many threads sleep on the bell by poll.
+  let pollSleepers = Atomic<UInt32>(0)
   var receiveSpin = SpinBudget()
   var sendSpin = SpinBudget()
 
   /// First of the epoll registrations of this connection.
   var registrations: RegistrationRef?
+  /// How many of them the application knows. With several, no set may arm for itself alone.
+  let registered = Atomic<Int32>(0)
   /// The lane has been in the hands of several processes since a fork. It stays so: what another one has done shows in
   /// shared memory only.
   var isFamily = false
@@ -192,9 +202,25 @@ extension UnsafeMutablePointer where Pointee == Connection {
     pointee.receiveLock.lock()
   }
 
+  /// Tells the sleepers too if a path has changed: they sleep for the old one.
   func unlockBoth() {
+    let tells = pointee.pathsChanged
+    pointee.pathsChanged = false
     pointee.receiveLock.unlock()
     pointee.sendLock.unlock()
+    if tells { Waiters.wake(self) }
+  }
+
+  /// Moves the reading side. Both locks are held. Releases what the calls on the new path look at.
+  func receive(on path: Path) {
+    pointee.receivePath.store(path, ordering: .releasing)
+    pointee.pathsChanged = true
+  }
+
+  /// Moves the sending side, as ``receive(on:)``.
+  func send(on path: Path) {
+    pointee.sendPath.store(path, ordering: .releasing)
+    pointee.pathsChanged = true
   }
 
   /// Whether this process shares the connection with others since a fork.

@@ -22,7 +22,7 @@ enum Leaving {
       c.pointee.attempt.store(.refused, ordering: .relaxed)
       c.pointee.wireup.stage = .ended
       Stats.count(.laneEnds)
-      Registrations.toKernel(c)
+      Registrations.toKernel(c, atEnd: true)
       Stats.publish(c)
     }
     c.unlockBoth()
@@ -59,8 +59,8 @@ enum Leaving {
   }
 
   private static func openGates(_ c: ConnectionRef) {
-    c.pointee.receivePath.store(.kernel, ordering: .releasing)
-    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.receive(on: .kernel)
+    c.send(on: .kernel)
     // Releases the paths to whoever enters through the open gates.
     c.pointee.pins.bitwiseAnd(~(Pins.sendGate | Pins.receiveGate), ordering: .sequentiallyConsistent)
   }
@@ -94,14 +94,8 @@ enum Leaving {
   /// to them, and may have taken the bits that ask for a wake-up.
   static func rouse(_ c: ConnectionRef) {
     guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
-    rouse(side.readerArm)
-    rouse(side.writerArm)
-  }
-
-  private static func rouse(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
-    // A sleeper on its way finds the word changed. Partner: RingConsumer.mustWait and RingProducer.mustWait.
-    word.pointee.bitwiseAnd(~ArmBits.futex, ordering: .sequentiallyConsistent)
-    Kernel.futexWake(UnsafeMutableRawPointer(word))
+    Waiters.release(side.readerArm)
+    Waiters.release(side.writerArm)
   }
 
   /// A peer that died with our bytes unread would have answered with a reset, had the kernel held them.
@@ -159,8 +153,8 @@ enum Leaving {
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
     if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
     setGone(c)
-    c.pointee.receivePath.store(.lane, ordering: .releasing)
-    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    c.receive(on: .lane)
+    c.send(on: .lane)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
     if c.pointee.isFamily { SharedLane.withdrawDetach(c) }
@@ -275,7 +269,7 @@ enum Resend {
       }
     }
     c.pointee.isResending = false
-    c.pointee.sendPath.store(.kernel, ordering: .releasing)
+    c.send(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
     _ = openReceive(c)
     return true
@@ -307,7 +301,7 @@ enum Resend {
     guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, !c.pointee.isResending else {
       return false
     }
-    c.pointee.receivePath.store(.kernel, ordering: .releasing)
+    c.receive(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)
     c.pointee.wireup.stage = .ended

@@ -67,8 +67,8 @@ enum Mover {
     c.pointee.wireup.wantsQuiet = true
     let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
-      c.pointee.sendPath.store(.moving, ordering: .releasing)
-      c.pointee.receivePath.store(.moving, ordering: .releasing)
+      c.send(on: .moving)
+      c.receive(on: .moving)
       Registrations.toLane(c)
     }
     guard Pins.senders(pins) == 0, Pins.greedy(pins) == 0, Pins.readers(pins) <= 1 else { return false }
@@ -287,8 +287,8 @@ enum Mover {
   /// The lane is over for this end: nothing more is consumed, and what is sent waits behind what is re-sent.
   private static func beginToLeave(_ c: ConnectionRef) {
     guard c.pointee.wireup.stage == .attached else { return }
-    c.pointee.receivePath.store(.moving, ordering: .releasing)
-    c.pointee.sendPath.store(.moving, ordering: .releasing)
+    c.receive(on: .moving)
+    c.send(on: .moving)
     c.pointee.attempt.store(.underway, ordering: .releasing)
     c.pointee.wireup.stage = .detaching
     if c.pointee.reason == .none { c.pointee.reason = .peerLeft }
@@ -298,13 +298,14 @@ enum Mover {
 
   private static func attached(_ c: ConnectionRef) {
     guard c.pointee.receivePath.load(ordering: .relaxed) != .lane else { return }
-    c.pointee.receivePath.store(.lane, ordering: .releasing)
-    c.pointee.sendPath.store(.lane, ordering: .releasing)
+    c.receive(on: .lane)
+    c.send(on: .lane)
     c.pointee.attempt.store(.attached, ordering: .releasing)
     c.pointee.wireup.stage = .attached
     // The peer's death was noticed before its last mark was read.
     if c.pointee.wireup.isOrphan { Leaving.bereave(c) }
     c.pointee.reason = .none
+    c.pointee.lanes &+= 1
     Stats.count(.attaches)
     Stats.publish(c)
     Log.attached(c)

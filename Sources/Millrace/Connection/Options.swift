@@ -111,10 +111,7 @@ enum Options {
     guard let argument else { return nil }
     switch request {
     case CL_FIONREAD:
-      guard c.pointee.receivePath.load(ordering: .acquiring) != .kernel else { return nil }
-      c.pointee.receiveLock.lock()
-      let bytes = readable(c)
-      c.pointee.receiveLock.unlock()
+      guard let bytes = readableInKernel(c) ?? readableNow(c) else { return nil }
       argument.storeBytes(of: Int32(truncatingIfNeeded: bytes), as: Int32.self)
       return 0
     case CL_SIOCOUTQ:
@@ -127,7 +124,26 @@ enum Options {
     }
   }
 
-  /// Bytes that a read would give now (FIONREAD). The receive lock is held.
+  /// What the kernel holds, if the stream was the kernel's before and after the look: a mark that comes in between would
+  /// be counted.
+  private static func readableInKernel(_ c: ConnectionRef) -> Int? {
+    let changes = c.pointee.changes.load(ordering: .sequentiallyConsistent)
+    guard c.pointee.receivePath.load(ordering: .acquiring) == .kernel else { return nil }
+    guard let bytes = Kernel.queued(c.pointee.fd, CL_FIONREAD) else { return nil }
+    guard c.pointee.receivePath.load(ordering: .sequentiallyConsistent) == .kernel,
+      c.pointee.changes.load(ordering: .sequentiallyConsistent) == changes
+    else { return nil }
+    return bytes
+  }
+
+  /// What there is on whatever path the stream takes; nil for the kernel to answer.
+  private static func readableNow(_ c: ConnectionRef) -> Int? {
+    c.pointee.receiveLock.lock()
+    defer { c.pointee.receiveLock.unlock() }
+    return c.pointee.receivePath.load(ordering: .relaxed) == .kernel ? nil : readable(c)
+  }
+
+  /// Bytes that a read would give now (FIONREAD), on a lane or on the way to it. The receive lock is held.
   private static func readable(_ c: ConnectionRef) -> Int {
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
       SharedLane.refresh(c)

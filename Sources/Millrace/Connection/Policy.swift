@@ -51,7 +51,10 @@ enum Policy {
 
   /// After an attempt that came to nothing: again when the traffic has doubled, unless the reason forbids it.
   static func scheduleAgain(_ c: ConnectionRef) {
-    if Chaos.isOn, c.pointee.forbidden.load(ordering: .sequentiallyConsistent) == 0 {
+    if c.pointee.forbidden.load(ordering: .sequentiallyConsistent) != 0 {
+      return c.pointee.attempt.store(.refused, ordering: .releasing)
+    }
+    if Chaos.isOn {
       c.pointee.attempts = 0
       c.pointee.dueCalls = c.pointee.calls.load(ordering: .relaxed) &+ 1
       c.pointee.attempt.store(.none, ordering: .releasing)
@@ -59,7 +62,7 @@ enum Policy {
     }
     switch c.pointee.reason {
     case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .peerLeft, .chaos, .wireupTimeout, .nameTaken, .badWireup,
-      .peerDeclined, .unaccountedIO:
+      .peerDeclined, .unaccountedIO, .operator:
       guard c.pointee.attempts < mostAttempts else {
         if c.pointee.reason == .noPeer, c.pointee.attempts == mostAttempts { PeerMemory.noteSilence(c) }
         break
@@ -76,6 +79,11 @@ enum Policy {
   /// What stands against a lane for this connection, looked up once per attempt by the service thread.
   static func objection(_ c: ConnectionRef) -> DeclineReason? {
     if usesRing() { return .ioUring }
+    if Stats.wantsNoLane(c) {
+      // Kept as a prohibition, so that `millrace on` finds it and takes it back.
+      _ = c.pointee.forbidden.compareExchange(
+        expected: 0, desired: DeclineReason.operator.rawValue, ordering: .sequentiallyConsistent)
+    }
     let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
     if forbidden != 0 { return DeclineReason(rawValue: forbidden) }
     guard addresses(c) else { return .notConnected }

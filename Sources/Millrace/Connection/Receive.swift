@@ -162,7 +162,7 @@ enum Receive {
       moved &+= count
       if peek { continue }
       let bits = c.pointee.consumer!.free(count)
-      if bits != 0 { Bell.ring(c, bits, word: c.pointee.segment!.side(c.pointee.role.peer).writerArm) }
+      if bits != 0 { Bell.ringWriters(c, bits) }
       if c.pointee.consumer!.ready == 0, at &+ count < wanted, !c.pointee.consumer!.refresh() { break }
     }
     if moved > 0, !peek { Stats.received(c) }
@@ -250,16 +250,16 @@ enum Receive {
     Waiters.startClock(call, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
+      let word = c.pointee.segment!.side(c.pointee.role).readerArm
+      Waiters.sleep(call, on: word)
       guard c.pointee.consumer!.mustWait(arming: ArmBits.futex),
         !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
         !c.pointee.readShut.load(ordering: .sequentiallyConsistent),
         !c.pointee.isFamily || !SharedLane.mustLook(c)
-      else { return nil }
-      let word = c.pointee.segment!.side(c.pointee.role).readerArm
-      call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
-      // Whoever clears the arm after this look changes the word, and the futex does not sleep.
-      // Should the arm be gone already, the futex returns at once; the lock is free meanwhile, whatever the peer does.
-      call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent) | ArmBits.futex
+      else {
+        Waiters.disarm(word, c)
+        return nil
+      }
     } else {
       Waiters.sleepOnChanges(call, c)
     }

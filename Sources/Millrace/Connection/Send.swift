@@ -111,7 +111,7 @@ enum Send {
   @inline(__always)
   private static func publish(_ c: ConnectionRef) {
     let bits = c.pointee.producer!.publish()
-    if bits != 0 { Bell.ring(c, bits, word: c.pointee.segment!.side(c.pointee.role.peer).readerArm) }
+    if bits != 0 { Bell.ringReaders(c, bits) }
   }
 
   /// Large sends publish, and wake, piece by piece, so that the consumer copies at the same time.
@@ -206,12 +206,14 @@ enum Send {
     }
     Waiters.startClock(call, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
+    let word = c.pointee.segment!.side(c.pointee.role).writerArm
+    Waiters.sleep(call, on: word)
     guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c),
       !c.pointee.isFamily || !SharedLane.mustLook(c)
-    else { return nil }
-    let word = c.pointee.segment!.side(c.pointee.role).writerArm
-    call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
-    call.pointee.expected = word.pointee.load(ordering: .sequentiallyConsistent) | ArmBits.futex
+    else {
+      Waiters.disarm(word, c)
+      return nil
+    }
     _ = c.pin(Pins.sleeper)
     call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
     c.pointee.sendLock.unlock()

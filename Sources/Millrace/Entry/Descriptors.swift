@@ -35,7 +35,7 @@ enum Descriptors {
     if how != Int32(SHUT_RD) {
       c.pointee.writeShut.store(true, ordering: .sequentiallyConsistent)
       let bits = c.pointee.producer!.finish(FinishFlags.finished)
-      if bits != 0 { Bell.ring(c, bits, word: c.pointee.segment!.side(c.pointee.role.peer).readerArm) }
+      if bits != 0 { Bell.ringReaders(c, bits) }
     }
     if how != Int32(SHUT_WR) { c.pointee.readShut.store(true, ordering: .sequentiallyConsistent) }
     c.unlockBoth()
@@ -72,6 +72,8 @@ enum Forking {
     isChild = true
     Table.lock.reset()
     Registrations.forked()
+    PeerProcess.forked()
+    PollSleepers.forked()
     Stats.forked()
     Service.forked()
     Pool.forked()

@@ -110,19 +110,20 @@ public func millraceDeclinePassed(_ fd: Int32) { Descriptors.decline(fd, .descri
 
 @c(millrace_epoll_created)
 public func millraceEpollCreated(_ fd: Int32) {
-  if Configuration.settings.enabled { Registrations.created(fd) }
+  if Configuration.settings.enabled { EpollSets.created(fd) }
 }
 
 @c(millrace_epoll_nested)
 public func millraceEpollNested(_ fd: Int32) {
-  guard let entry = mr_entry(fd), entry.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) else { return }
-  Registrations.nest(entry.assumingMemoryBound(to: EpollSet.self))
+  guard let set = EpollSets.known(fd) else { return }
+  NestedSets.exposeInner(set)
+  NestedSets.nest(set)
 }
 
 @c(millrace_epoll_inside)
 public func millraceEpollInside(_ outer: Int32, _ inner: Int32) {
-  guard let set = Registrations.knownSet(inner) else { return }
-  if let around = Registrations.knownSet(outer) { Registrations.nest(set, in: around) } else { Registrations.nest(set) }
+  guard let set = EpollSets.known(inner) else { return }
+  if let around = EpollSets.known(outer) { NestedSets.nest(set, in: around) } else { NestedSets.nest(set) }
 }
 
 @c(millrace_disconnecting)

@@ -6,14 +6,14 @@ import Synchronization
 enum Identity {
   static func isPeer(_ socket: Int32, of c: ConnectionRef) -> Bool {
     Stats.count(.identityChecks)
-    guard let caller = credentialUser(socket),
+    guard let caller = credentials(socket)?.uid,
       let owner = socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local)
     else { return false }
     return caller == owner
   }
 
-  /// The user of the process at the other end of a Unix connection (SO_PEERCRED, unix(7)).
-  private static func credentialUser(_ socket: Int32) -> UInt32? {
+  /// The process at the other end of a Unix connection, and its user (SO_PEERCRED, unix(7)).
+  static func credentials(_ socket: Int32) -> ucred? {
     var credentials = ucred(pid: 0, uid: UInt32.max, gid: UInt32.max)
     var length = UInt32(MemoryLayout<ucred>.size)
     let r = withUnsafeMutablePointer(to: &credentials) { value in
@@ -23,7 +23,7 @@ enum Identity {
           Int(bitPattern: size))
       }
     }
-    return r == 0 ? credentials.uid : nil
+    return r == 0 ? credentials : nil
   }
 
   /// The user who owns the TCP socket with exactly these endpoints (sock_diag(7)). Any process may ask.

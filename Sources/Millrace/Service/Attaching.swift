@@ -20,6 +20,7 @@ enum Attaching {
     else { return }
     // The child of a fork has its first page, and the connection its first row there, with its first candidate.
     Stats.start()
+    Stats.listens(on: Service.wakeup)
     Stats.claimRow(c)
     Stats.count(.candidates)
     c.pointee.attempts &+= 1
@@ -139,7 +140,7 @@ enum Attaching {
     case .called: offerArrived(c)
     case .calling: answerArrived(c)
     case .wired, .leaving:
-      Bell.drain(c.pointee.bell)
+      Waiters.drainBell(c)
       Mover.advance(c)
       if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
     default: break
@@ -164,6 +165,8 @@ enum Attaching {
       // The one pin is this thread's. A call that is inside may still look at the last attempt's memory.
       guard Pins.isOnlySleeper(c.pointee.pins.load(ordering: .sequentiallyConsistent)) else { return false }
       old.unmap()
+      c.pointee.carriedOut &+= c.pointee.producer!.tail
+      c.pointee.carriedIn &+= c.pointee.consumer!.head
     }
     let own = segment.side(c.pointee.role)
     let peer = segment.side(c.pointee.role.peer)
@@ -190,6 +193,7 @@ enum Attaching {
     c.pointee.bell = c.pointee.wireup.socket
     cl_refuse_descriptors(c.pointee.bell)
     c.pointee.wireup.socket = -1
+    PeerProcess.join(c)
     enter(c, .wired, for: quietTime)
     c.pointee.wireup.isWatched = true
     let edges = EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
@@ -276,6 +280,9 @@ enum Attaching {
 
   /// Cleans up behind an attempt that has come to nothing, and lets the policy decide about another one.
   static func ended(_ c: ConnectionRef) {
+    // What forbids another attempt says more than how this one ended.
+    let forbidden = c.pointee.forbidden.load(ordering: .sequentiallyConsistent)
+    if forbidden != 0 { c.pointee.reason = DeclineReason(rawValue: forbidden) ?? c.pointee.reason }
     Stats.decline(c.pointee.reason)
     closeListener(c)
     Service.unwatch(c.pointee.wireup.socket)
@@ -285,6 +292,7 @@ enum Attaching {
       c.pointee.wireup.isWatched = false
       Service.unwatch(c.pointee.fd)
       Service.unwatch(c.pointee.bell)
+      PeerProcess.leave(c)
       Bell.close(c.pointee.bell)
       c.pointee.bell = -1
     }

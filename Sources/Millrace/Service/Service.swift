@@ -9,7 +9,7 @@ enum Service {
   private static let queueLock = Lock()
   nonisolated(unsafe) private static var queue = CandidateQueue()
   nonisolated(unsafe) private static var epoll: Int32 = -1
-  nonisolated(unsafe) private static var wakeup: Int32 = -1
+  nonisolated(unsafe) private(set) static var wakeup: Int32 = -1
   /// How often the cutovers under way are looked after, in milliseconds.
   private static let tick = 1
   /// How often deadlines of listeners are looked at, in milliseconds.
@@ -94,6 +94,7 @@ enum Service {
     withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
       while true {
         let hasLanes = Trimming.look()
+        Operator.look()
         let timeout =
           Attaching.timed > 0 || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1

@@ -25,17 +25,22 @@ struct EpollSet: ~Copyable {
   /// The nudge is readable because something is ready.
   var isShown = false
   var hotHead: RegistrationRef?
-  /// Set once the kernel may report tokens of ours.
-  var hasTokens = false
+  /// Counts looks that found something, and sleeps by more: the time by which a registration grows cold.
+  var age: UInt32 = 0
   /// An eventfd in the set, for waking a sleeper from this process.
   var nudge: Int32 = -1
   /// Threads asleep in the kernel on this set.
   let sleepers = Atomic<UInt32>(0)
   /// Threads inside a wait, who keep the record from being reused.
   let waiters = Atomic<UInt32>(0)
+  /// A thread spins for all of them.
+  let isSpun = Atomic<Bool>(false)
   var spin = SpinBudget()
-  /// When the kernel's descriptors were last looked at, in cycles.
+  /// When the kernel's descriptors were last looked at, and for how long lanes alone may satisfy waits, in cycles.
   var lastLook: UInt64 = 0
+  var lookAfter: UInt64 = 0
+  /// The kernel's events left no room for the lanes': the next wait begins with those.
+  var lanesFirst = false
   var nextFree: EpollSetRef?
 
   init() {}
@@ -43,143 +48,39 @@ struct EpollSet: ~Copyable {
 
 typealias EpollSetRef = UnsafeMutablePointer<EpollSet>
 
-/// One descriptor in one set.
-struct Registration {
-  enum Place: UInt8 {
-    /// In the kernel's set, as the application registered it.
-    case kernel
-    /// Looked at by every wait.
-    case hot
-    /// Armed; its bell in the kernel's set will ring.
-    case cold
+extension UnsafeMutablePointer where Pointee == EpollSet {
+  /// Puts what follows `registration` in the list of hot ones first. The set's lock is held.
+  func rotateHot(behind registration: RegistrationRef) {
+    guard let first = registration.pointee.nextHot, let head = pointee.hotHead else { return }
+    var last = first
+    while let next = last.pointee.nextHot { last = next }
+    last.pointee.nextHot = head
+    head.pointee.previousHot = last
+    registration.pointee.nextHot = nil
+    first.pointee.previousHot = nil
+    pointee.hotHead = first
   }
 
-  var set: EpollSetRef
-  var connection: ConnectionRef
-  var fd: Int32
-  var events: UInt32
-  var data: UInt64
-  var place: Place = .kernel
-  /// EPOLLONESHOT has fired.
-  var isDisabled = false
-  /// The next report is due whatever was reported before: freshly added or modified.
-  var isFresh = true
-  /// Edge triggered: the producer's tail, the end and the writer's refusals as last reported.
-  var seenTail: UInt64 = 0
-  var seenEnd: UInt32 = 0
-  var seenRefusals: UInt32 = 0
-  /// Waits in a row that found nothing.
-  var quiet: UInt32 = 0
-  /// Place in the pool, for the token.
-  var index: UInt32 = 0
-  /// The kernel's set holds the bell under this registration's token.
-  var ownsBell = false
-  var nextOfConnection: RegistrationRef?
-  var previousHot: RegistrationRef?
-  var nextHot: RegistrationRef?
-}
-
-typealias RegistrationRef = UnsafeMutablePointer<Registration>
-
-extension UnsafeMutablePointer where Pointee == Registration {
-  /// Puts the registration among those that every wait looks at. The set's lock is held.
-  func heat() {
-    guard pointee.place != .hot else { return }
-    pointee.place = .hot
-    pointee.quiet = 0
-    pointee.previousHot = nil
-    pointee.nextHot = pointee.set.pointee.hotHead
-    pointee.nextHot?.pointee.previousHot = self
-    pointee.set.pointee.hotHead = self
-  }
-
-  /// Takes it out of them. The set's lock is held.
-  func cool(to place: Registration.Place) {
-    if pointee.place == .hot {
-      if let previous = pointee.previousHot {
-        previous.pointee.nextHot = pointee.nextHot
-      } else {
-        pointee.set.pointee.hotHead = pointee.nextHot
-      }
-      pointee.nextHot?.pointee.previousHot = pointee.previousHot
-      pointee.previousHot = nil
-      pointee.nextHot = nil
+  /// Arms every hot registration: for a sleeper who is alone under its ticket, else each for itself (``ArmBits``). The
+  /// caller looks at all of them afterwards. The set's lock is held.
+  func armHot(ticket: UInt64?) {
+    var at = pointee.hotHead
+    while let registration = at {
+      at = registration.pointee.nextHot
+      registration.arm(ticket: ticket)
     }
-    pointee.place = place
-  }
-
-  /// The application's interest, with what is always reported.
-  var interest: UInt32 {
-    pointee.isDisabled ? 0 : (pointee.events | Readiness.failed | Readiness.hangUp)
-  }
-
-  var isEdge: Bool { pointee.events & EPOLLET.rawValue != 0 }
-
-  /// What is to be reported now; 0 for nothing. Notes what was reported. The set's lock is held.
-  @inline(__always)
-  func report() -> UInt32 {
-    let mask = Readiness.mask(pointee.connection) & interest
-    if mask == 0 { return 0 }
-    if isEdge, !passesEdge(mask) { return 0 }
-    if pointee.events & EPOLLONESHOT.rawValue != 0 { pointee.isDisabled = true }
-    return mask
-  }
-
-  /// Edge triggered: whether something has happened since the last report.
-  private func passesEdge(_ mask: UInt32) -> Bool {
-    let c = pointee.connection
-    let segment = c.pointee.segment!
-    let peer = segment.side(c.pointee.role.peer)
-    let tail =
-      peer.tail.pointee.load(ordering: .acquiring)
-      &+ (c.pointee.receivePath.load(ordering: .relaxed) == .moving
-        ? UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63 : 0)
-    // A close after a half-close is no news, until the kernel says so.
-    let finish = peer.finish.pointee.load(ordering: .relaxed)
-    let end = (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)
-    let refusals = c.pointee.refusals.load(ordering: .relaxed)
-    let roomCame = refusals != pointee.seenRefusals && mask & Readiness.output != 0
-    let news = pointee.isFresh || tail != pointee.seenTail || end != pointee.seenEnd || roomCame
-    guard news else { return false }
-    pointee.isFresh = false
-    pointee.seenTail = tail
-    pointee.seenEnd = end
-    if mask & Readiness.output != 0 { pointee.seenRefusals = refusals }
-    return true
-  }
-
-  /// Arms the lane for what the registration waits for. True if there is nothing to report, so that it may go cold.
-  func arm() -> Bool {
-    let c = pointee.connection
-    guard let segment = c.pointee.segment, c.pointee.receivePath.load(ordering: .acquiring) == .lane else {
-      return false
-    }
-    let own = segment.side(c.pointee.role)
-    if interest & (Readiness.input | Readiness.readHangUp) != 0 {
-      // Partner: RingProducer.publish. The look at readiness below comes after.
-      own.readerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)
-    }
-    if interest & Readiness.output != 0,
-      !Readiness.isWritable(own, segment.side(c.pointee.role.peer), capacity: UInt64(segment.ringBytes))
-    {
-      // Partner: RingConsumer.free.
-      own.writerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)
-    }
+    // Partner: RingProducer.publish and RingConsumer.free. Either they see the arm, or the looks that follow see their
+    // position. A ticket is stored without a locked instruction, so the fence is what orders it.
     atomicMemoryFence(ordering: .sequentiallyConsistent)
-    let mask = Readiness.mask(c) & interest
-    if mask == 0 { return true }
-    guard isEdge else { return false }
-    return !wouldPassEdge(mask)
   }
 
-  /// As ``passesEdge(_:)``, without noting anything.
-  private func wouldPassEdge(_ mask: UInt32) -> Bool {
-    let before = pointee
-    let passes = passesEdge(mask)
-    pointee.isFresh = before.isFresh
-    pointee.seenTail = before.seenTail
-    pointee.seenEnd = before.seenEnd
-    pointee.seenRefusals = before.seenRefusals
-    return passes
+  /// Whether a hot registration has something to report. The set's lock is held.
+  func hasReport() -> Bool {
+    var at = pointee.hotHead
+    while let registration = at {
+      at = registration.pointee.nextHot
+      if registration.wouldReport() { return true }
+    }
+    return false
   }
 }

@@ -12,6 +12,8 @@ enum PollWait {
 
   static func begin(_ wait: Wait) -> mr_step {
     pin(wait)
+    // Bytes that have arrived may wait for no more than somebody to take the mark before them.
+    forEachLane(wait) { if $0.pointee.receivePath.load(ordering: .acquiring) == .moving { Mover.advance($0) } }
     let ready = lookAtLanes(wait)
     if ready > 0 || wait.pointee.deadline == 0 { return askKernel(wait, timeout: 0) }
     if spin(wait) { return askKernel(wait, timeout: 0) }
@@ -21,9 +23,11 @@ enum PollWait {
   static func resume(_ wait: Wait) -> mr_step {
     let asked = wait.pointee.timeout
     if wait.pointee.result < 0 {
+      stopSleeping(wait)
       unpin(wait)
       return MR_DONE
     }
+    stopSleeping(wait)
     drainBells(wait)
     var total = lookAtLanes(wait) + kernelReady(wait)
     if total == 0 {
@@ -40,15 +44,25 @@ enum PollWait {
     return sleep(wait)
   }
 
-  static func abandon(_ wait: Wait) { unpin(wait) }
+  static func abandon(_ wait: Wait) {
+    stopSleeping(wait)
+    unpin(wait)
+  }
+
+  /// The second half of the array remembers what is pinned: 0 for nothing, else the connection's address and in its low
+  /// bits the pin's kind. The number may name something else by the time that the wait ends. Between the halves is room
+  /// for the eventfd of a thread that sleeps (``PollSleepers``).
+  private static func note(_ wait: Wait, _ index: Int) -> UnsafeMutablePointer<UInt> {
+    UnsafeMutableRawPointer(wait.pointee.kernel + Int(wait.pointee.count) + 1 + index)
+      .assumingMemoryBound(to: UInt.self)
+  }
+
+  private static let kinds: UInt = 3
+  private static let poller: UInt = 1
+  private static let sender: UInt = 2
+  private static let onLane: UInt = 3
 
   // MARK: Pins
-
-  private enum Kind {
-    case other
-    case kernelPath(ConnectionRef)
-    case lane(ConnectionRef)
-  }
 
   /// Holds every connection that is polled: on the kernel path so that its mark is left for this wait to be woken by,
   /// on a lane so that its memory stays.
@@ -58,26 +72,26 @@ enum PollWait {
       let entry = wait.pointee.polled + index
       let slot = wait.pointee.kernel + index
       slot.pointee = pollfd(fd: entry.pointee.fd, events: entry.pointee.events, revents: 0)
-      // The second half of the array remembers what is pinned: 0 nothing, else the pin's kind.
-      (wait.pointee.kernel + Int(wait.pointee.count) + index).pointee = pollfd(fd: -1, events: 0, revents: 0)
+      note(wait, index).pointee = 0
       if let c = Table.connection(entry.pointee.fd) { pin(wait, index, c, entry.pointee.events) }
       index += 1
     }
+    (wait.pointee.kernel + Int(wait.pointee.count)).pointee = pollfd(fd: -1, events: Int16(POLLIN), revents: 0)
     wait.pointee.pinned = true
   }
 
   private static func pin(_ wait: Wait, _ index: Int, _ c: ConnectionRef, _ events: Int16) {
-    let note = wait.pointee.kernel + Int(wait.pointee.count) + index
+    let note = note(wait, index)
     // A wait for nothing but room is not woken by a mark; it keeps the stream from moving, as a sender does.
     let kind = events & Int16(POLLIN | POLLRDNORM) != 0 ? Pins.poller : Pins.sender
     let before = c.pin(kind)
     if before & (Pins.receiveGate | Pins.sendGate | Pins.closing) == 0 {
-      note.pointee.events = kind == Pins.poller ? 1 : 2
+      note.pointee = UInt(bitPattern: c) | (kind == Pins.poller ? poller : sender)
       return
     }
     _ = c.pin(Pins.sleeper)
     c.unpin(kind)
-    note.pointee.events = 3
+    note.pointee = UInt(bitPattern: c) | onLane
     (wait.pointee.kernel + index).pointee.fd = -1
   }
 
@@ -86,23 +100,22 @@ enum PollWait {
     wait.pointee.pinned = false
     var index = 0
     while index < Int(wait.pointee.count) {
-      let note = wait.pointee.kernel + Int(wait.pointee.count) + index
-      let kind = note.pointee.events
-      note.pointee.events = 0
-      if kind != 0, let c = pinnedConnection(wait, index) {
-        let now = c.unpin(kind == 1 ? Pins.poller : kind == 2 ? Pins.sender : Pins.sleeper)
-        if kind != 3, now & (Pins.receiveGate | Pins.sendGate) != 0 { Mover.advance(c) }
+      let kind = note(wait, index).pointee & kinds
+      if let c = pinnedConnection(wait, index) {
+        note(wait, index).pointee = 0
+        let now = c.unpin(kind == poller ? Pins.poller : kind == sender ? Pins.sender : Pins.sleeper)
+        if kind != onLane, now & (Pins.receiveGate | Pins.sendGate) != 0 { Mover.advance(c) }
       }
       index += 1
     }
   }
 
   private static func pinnedConnection(_ wait: Wait, _ index: Int) -> ConnectionRef? {
-    Table.connection((wait.pointee.polled + index).pointee.fd)
+    ConnectionRef(bitPattern: note(wait, index).pointee & ~kinds)
   }
 
   private static func lane(_ wait: Wait, _ index: Int) -> ConnectionRef? {
-    guard (wait.pointee.kernel + Int(wait.pointee.count) + index).pointee.events == 3 else { return nil }
+    guard note(wait, index).pointee & kinds == onLane else { return nil }
     return pinnedConnection(wait, index)
   }
 
@@ -118,7 +131,7 @@ enum PollWait {
       entry.pointee.revents = 0
       if let c = lane(wait, index) {
         let interest = UInt32(UInt16(bitPattern: entry.pointee.events)) | Readiness.failed | Readiness.hangUp
-        entry.pointee.revents = Int16(truncatingIfNeeded: Readiness.mask(c) & interest)
+        entry.pointee.revents = Int16(truncatingIfNeeded: Readiness.mask(c, for: interest))
         if entry.pointee.revents != 0 { ready += 1 }
       }
       index += 1
@@ -197,7 +210,7 @@ enum PollWait {
 
   /// Arms the lanes, looks once more, and lets C wait in the kernel.
   private static func sleep(_ wait: Wait) -> mr_step {
-    var limit = UInt64.max
+    var limit = startSleeping(wait)
     var index = 0
     while index < Int(wait.pointee.count) {
       if let c = lane(wait, index) {
@@ -206,7 +219,10 @@ enum PollWait {
       index += 1
     }
     atomicMemoryFence(ordering: .sequentiallyConsistent)
-    if lookAtLanes(wait) > 0 { return askKernel(wait, timeout: 0) }
+    if lookAtLanes(wait) > 0 {
+      stopSleeping(wait)
+      return askKernel(wait, timeout: 0)
+    }
     Stats.count(.pollSleeps)
     var left = UInt64.max
     if wait.pointee.deadline != UInt64.max {
@@ -220,7 +236,6 @@ enum PollWait {
   /// Puts the bell where the connection was. False while it moves.
   private static func arm(_ wait: Wait, _ index: Int, _ c: ConnectionRef) -> Bool {
     let slot = wait.pointee.kernel + index
-    let extra = wait.pointee.kernel + Int(wait.pointee.count) + index
     guard c.pointee.receivePath.load(ordering: .acquiring) == .lane, let segment = c.pointee.segment else {
       return false
     }
@@ -235,9 +250,33 @@ enum PollWait {
     slot.pointee.fd = c.pointee.bell
     slot.pointee.events = Int16(POLLIN)
     slot.pointee.revents = 0
-    // A shutdown by another thread of this process shows on the socket itself.
-    extra.pointee.fd = -1
     return true
+  }
+
+  /// From here on other threads wake this one (``PollSleepers``). The longest time to sleep, in nanoseconds.
+  private static func startSleeping(_ wait: Wait) -> UInt64 {
+    wait.pointee.place = PollSleepers.enter()
+    wait.pointee.sleeps = true
+    (wait.pointee.kernel + Int(wait.pointee.count)).pointee.fd = PollSleepers.descriptor(wait.pointee.place)
+    // Partner: PollSleepers.wake. Either it sees the count, or the look before the sleep sees what has changed.
+    forEachLane(wait) { $0.pointee.pollSleepers.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+    return wait.pointee.place < 0 ? movingSlice : UInt64.max
+  }
+
+  private static func stopSleeping(_ wait: Wait) {
+    guard wait.pointee.sleeps else { return }
+    wait.pointee.sleeps = false
+    (wait.pointee.kernel + Int(wait.pointee.count)).pointee.fd = -1
+    forEachLane(wait) { $0.pointee.pollSleepers.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
+    PollSleepers.leave(wait.pointee.place)
+  }
+
+  private static func forEachLane(_ wait: Wait, _ body: (ConnectionRef) -> Void) {
+    var index = 0
+    while index < Int(wait.pointee.count) {
+      if let c = lane(wait, index) { body(c) }
+      index += 1
+    }
   }
 
   private static func drainBells(_ wait: Wait) {
@@ -245,9 +284,7 @@ enum PollWait {
     while index < Int(wait.pointee.count) {
       let slot = wait.pointee.kernel + index
       if let c = lane(wait, index), slot.pointee.fd == c.pointee.bell, slot.pointee.revents != 0 {
-        Bell.drain(slot.pointee.fd)
-        // Whoever else sleeps on the same bell must not miss it.
-        Registrations.nudge(c)
+        Waiters.drainBell(c)
       }
       index += 1
     }

@@ -11,10 +11,13 @@ enum Readiness {
   static let hangUp = UInt32(bitPattern: Int32(POLLHUP))
   static let readHangUp = UInt32(bitPattern: Int32(POLLRDHUP))
   static let failed = UInt32(bitPattern: Int32(POLLERR))
+  /// What shows that a direction is over.
+  static let ends = input | readHangUp | hangUp | failed
 
+  /// What is ready of the bits that are `wanted`.
   @inline(__always)
-  static func mask(_ c: ConnectionRef) -> UInt32 {
-    guard let segment = c.pointee.segment else { return 0 }
+  static func mask(_ c: ConnectionRef, for wanted: UInt32) -> UInt32 {
+    guard wanted != 0, let segment = c.pointee.segment else { return 0 }
     let own = segment.side(c.pointee.role)
     let peer = segment.side(c.pointee.role.peer)
     var mask: UInt32 = 0
@@ -22,9 +25,10 @@ enum Readiness {
     // The flags before the tail: what they end is then certainly seen.
     let flags = moving ? 0 : peer.finish.pointee.load(ordering: .acquiring)
     if moving ? Receive.kernelHolds(c) : isReadable(own, peer) { mask |= input }
-    if isWritable(own, peer, capacity: UInt64(segment.ringBytes)) { mask |= output }
+    // The consumer's cache line is left alone unless somebody asks for room.
+    if wanted & output != 0, isWritable(own, peer, capacity: UInt64(segment.ringBytes)) { mask |= output }
     if flags != 0 || hasEnded(c) { mask |= ended(c, flags, mask) }
-    return mask
+    return mask & wanted
   }
 
   @inline(__always)

@@ -2,20 +2,11 @@ import CLinux
 import MillraceShim
 import Synchronization
 
-/// Which connections are in which epoll sets. ``lock`` guards the lists of connections and the pools; a set's lock is
-/// taken inside it.
+/// Which connections are in which epoll sets: epoll_ctl(2), and the moves between the kernel and lanes.
+///
+/// ``lock`` guards the lists of connections and the pools; a set's lock is taken inside it.
 enum Registrations {
-  private static let lock = Lock()
-  private static let capacity = 1 << 18
-  nonisolated(unsafe) private static var memory: RegistrationRef?
-  nonisolated(unsafe) private static var free: RegistrationRef?
-  nonisolated(unsafe) private static var used: UInt32 = 0
-  private static let setCapacity = 1 << 14
-  nonisolated(unsafe) private static var sets: EpollSetRef?
-  nonisolated(unsafe) private static var usedSets = 0
-  nonisolated(unsafe) private static var freeSets: EpollSetRef?
-  /// What distinguishes our tokens from an application's data: random, so nobody's data can be one.
-  nonisolated(unsafe) private static var cookie: UInt64 = 0
+  static let lock = Lock()
 
   // MARK: epoll_ctl
 
@@ -36,66 +27,166 @@ enum Registrations {
     _ epfd: Int32, _ fd: Int32, _ c: ConnectionRef, _ event: UnsafePointer<epoll_event>?
   ) -> Int32? {
     guard let event, c.pointee.pins.load(ordering: .acquiring) & Pins.closing == 0 else { return nil }
-    if let known = knownSet(epfd), find(known, c, fd) != nil { return -EEXIST }
+    let known = EpollSets.known(epfd)
+    if let known, find(known, c, fd) != nil { return -EEXIST }
+    let isKernels =
+      c.pointee.receivePath.load(ordering: .acquiring) == .kernel
+      && c.pointee.sendPath.load(ordering: .acquiring) == .kernel
+    if let known, !isKernels { return addLane(known, fd, c, event.pointee) }
     // The kernel checks the set and the descriptor; on a lane it keeps the registration only for the length of this.
     let r = Kernel.epollControl(epfd, EPOLL_CTL_ADD, fd, events: event.pointee.events, data: event.pointee.data.u64)
     guard r == 0 else { return Int32(truncatingIfNeeded: r) }
-    guard let set = setFor(epfd), let registration = take() else { return 0 }
+    guard let set = EpollSets.find(epfd), let registration = RegistrationPool.take() else { return 0 }
+    fill(registration, set, c, fd, event.pointee)
+    if !isKernels {
+      moveToLane(registration)
+      wake(set)
+    } else if usesToken(registration) {
+      // Nobody can have seen an event with other data: this is not known to be in a set until it returns.
+      _ = tell(registration, EPOLL_CTL_MOD)
+    }
+    return 0
+  }
+
+  /// On a lane, and in a set that is known: no more than a note in memory, if the bell is in the set already.
+  private static func addLane(_ set: EpollSetRef, _ fd: Int32, _ c: ConnectionRef, _ event: epoll_event) -> Int32 {
+    guard !isExclusive(event.events) || event.events & ~exclusiveBits == 0 else { return -EINVAL }
+    guard let registration = vacant(set, c) ?? RegistrationPool.take() else { return -ENOMEM }
+    set.pointee.lock.lock()
+    let ownedBell = registration.pointee.place == .vacant && registration.pointee.ownsBell
+    if registration.pointee.place == .vacant {
+      registration.pointee.fd = fd
+      registration.pointee.kernelName = fd
+      note(registration, event)
+      c.pointee.registered.wrappingAdd(1, ordering: .relaxed)
+    } else {
+      fill(registration, set, c, fd, event)
+    }
+    set.pointee.lanes += 1
+    registration.heat()
+    if !ownedBell { takeBell(registration) }
+    EpollSets.ensureNudge(set)
+    set.pointee.lock.unlock()
+    wake(set)
+    return 0
+  }
+
+  /// What may be combined with EPOLLEXCLUSIVE (fs/eventpoll.c: EPOLLEXCLUSIVE_OK_BITS).
+  private static let exclusiveBits =
+    EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLERR.rawValue | EPOLLHUP.rawValue | EPOLLWAKEUP.rawValue
+    | EPOLLET.rawValue | EPOLLEXCLUSIVE.rawValue
+
+  private static func isExclusive(_ events: UInt32) -> Bool { events & EPOLLEXCLUSIVE.rawValue != 0 }
+
+  private static func fill(
+    _ registration: RegistrationRef, _ set: EpollSetRef, _ c: ConnectionRef, _ fd: Int32, _ event: epoll_event
+  ) {
     registration.initialize(
       to: Registration(
-        set: set, connection: c, fd: fd, events: event.pointee.events, data: event.pointee.data.u64,
+        set: set, connection: c, fd: fd, kernelName: fd, events: event.events, data: event.data.u64,
         index: registration.pointee.index))
     registration.pointee.nextOfConnection = c.pointee.registrations
     c.pointee.registrations = registration
-    if c.pointee.receivePath.load(ordering: .acquiring) != .kernel
-      || c.pointee.sendPath.load(ordering: .acquiring) != .kernel
-    {
-      moveToLane(registration)
-      nudge(set)
-    }
-    return 0
+    c.pointee.registered.wrappingAdd(1, ordering: .relaxed)
+  }
+
+  private static func note(_ registration: RegistrationRef, _ event: epoll_event) {
+    registration.pointee.events = event.events
+    registration.pointee.data = event.data.u64
+    registration.pointee.isDisabled = false
+    registration.pointee.isFresh = true
+    registration.pointee.swallowed = 0
+  }
+
+  /// Whether the kernel reports the registration to us first: what it has reported decides what is reported next.
+  private static func usesToken(_ registration: RegistrationRef) -> Bool {
+    registration.pointee.events & EPOLLONESHOT.rawValue != 0 || registration.pointee.swallowed != 0
+  }
+
+  /// Registers it with the kernel, or changes it there.
+  private static func tell(_ registration: RegistrationRef, _ op: Int32) -> Int {
+    let events = registration.pointee.isDisabled ? EPOLLONESHOT.rawValue : registration.pointee.events
+    return Kernel.epollControl(
+      registration.pointee.set.pointee.fd, op, registration.pointee.kernelName, events: events,
+      data: usesToken(registration)
+        ? Tokens.kernelToken(registration.pointee.index) : registration.pointee.data)
+  }
+
+  /// The kernel has reported a registration of its own under our token: what the application is to see of it, if anything.
+  static func kernelReported(_ event: epoll_event, in set: EpollSetRef) -> epoll_event? {
+    lock.lock()
+    defer { lock.unlock() }
+    guard let registration = RegistrationPool.registration(event.data.u64), registration.pointee.set == set,
+      registration.pointee.place == .kernel
+    else { return nil }
+    let known = registration.pointee.swallowed
+    registration.pointee.swallowed = 0
+    if known != 0, event.events & ~known == 0 { return nil }
+    if registration.pointee.events & EPOLLONESHOT.rawValue != 0 { registration.pointee.isDisabled = true }
+    var told = event
+    told.data.u64 = registration.pointee.data
+    return told
   }
 
   private static func modify(
     _ epfd: Int32, _ fd: Int32, _ c: ConnectionRef, _ event: UnsafePointer<epoll_event>?
   ) -> Int32? {
-    guard let event, let set = knownSet(epfd), let registration = find(set, c, fd) else { return nil }
-    set.pointee.lock.lock()
-    let place = registration.pointee.place
-    if place != .kernel, (registration.pointee.events | event.pointee.events) & EPOLLEXCLUSIVE.rawValue != 0 {
-      set.pointee.lock.unlock()
-      return -EINVAL
-    }
-    if place == .kernel {
-      set.pointee.lock.unlock()
-      let r = Kernel.epollControl(epfd, EPOLL_CTL_MOD, fd, events: event.pointee.events, data: event.pointee.data.u64)
-      if r == 0 {
-        registration.pointee.events = event.pointee.events
-        registration.pointee.data = event.pointee.data.u64
+    guard let event, let set = EpollSets.known(epfd), let registration = find(set, c, fd) else { return nil }
+    if registration.pointee.place == .kernel {
+      let before = registration.pointee
+      note(registration, event.pointee)
+      let r = tell(registration, EPOLL_CTL_MOD)
+      if r != 0 {
+        registration.pointee.events = before.events
+        registration.pointee.data = before.data
+        registration.pointee.isDisabled = before.isDisabled
       }
       return Int32(truncatingIfNeeded: r)
     }
-    registration.pointee.events = event.pointee.events
-    registration.pointee.data = event.pointee.data.u64
-    registration.pointee.isDisabled = false
-    registration.pointee.isFresh = true
+    if isExclusive(registration.pointee.events | event.pointee.events) { return -EINVAL }
+    set.pointee.lock.lock()
+    note(registration, event.pointee)
     registration.heat()
     set.pointee.lock.unlock()
-    nudge(set)
+    wake(set)
     return 0
   }
 
   private static func remove(_ epfd: Int32, _ fd: Int32, _ c: ConnectionRef) -> Int32? {
-    guard let set = knownSet(epfd), let registration = find(set, c, fd) else { return nil }
-    let inKernel = registration.pointee.place == .kernel
-    drop(registration, from: c)
-    return inKernel ? nil : 0
+    guard let set = EpollSets.known(epfd), let registration = find(set, c, fd) else { return nil }
+    if registration.pointee.place == .kernel {
+      drop(registration, from: c)
+      return nil
+    }
+    // What shows in the kernel to a set around it must not go on ringing; and one vacancy is enough.
+    if set.pointee.isNested || vacant(set, c) != nil {
+      drop(registration, from: c)
+      if set.pointee.isNested { NestedSets.refresh(set) }
+      return 0
+    }
+    set.pointee.lock.lock()
+    registration.cool(to: .vacant)
+    set.pointee.lanes -= 1
+    c.pointee.registered.wrappingSubtract(1, ordering: .relaxed)
+    set.pointee.lock.unlock()
+    return 0
   }
 
   private static func find(_ set: EpollSetRef, _ c: ConnectionRef, _ fd: Int32) -> RegistrationRef? {
     var at = c.pointee.registrations
     while let registration = at {
-      if registration.pointee.set == set, registration.pointee.fd == fd { return registration }
+      if registration.pointee.set == set, registration.pointee.fd == fd, registration.pointee.place != .vacant {
+        return registration
+      }
+      at = registration.pointee.nextOfConnection
+    }
+    return nil
+  }
+
+  private static func vacant(_ set: EpollSetRef, _ c: ConnectionRef) -> RegistrationRef? {
+    var at = c.pointee.registrations
+    while let registration = at {
+      if registration.pointee.set == set, registration.pointee.place == .vacant { return registration }
       at = registration.pointee.nextOfConnection
     }
     return nil
@@ -105,27 +196,41 @@ enum Registrations {
 
   /// The connection's stream leaves the kernel: so do its registrations.
   static func toLane(_ c: ConnectionRef) {
-    forEach(c) { registration in
+    // Whoever is adding one holds the lock, and has it in the list when this gets it.
+    lock.lock()
+    forEachLocked(c) { registration in
       moveToLane(registration)
-      nudge(registration.pointee.set)
+      wake(registration.pointee.set)
     }
+    lock.unlock()
   }
 
-  /// The connection is the kernel's again.
-  static func toKernel(_ c: ConnectionRef) {
-    forEach(c) { moveToKernel($0) }
+  /// The connection is the kernel's again; `atEnd` if only because the stream is over.
+  static func toKernel(_ c: ConnectionRef, atEnd: Bool = false) {
+    lock.lock()
+    forEachLocked(c) { registration in
+      if registration.pointee.place == .vacant { return drop(registration, from: c) }
+      // The kernel tells an edge of what it finds. The end that the lane has told is none; and nothing else can come now.
+      let hasToldEnd = registration.isEdge && !registration.pointee.isFresh
+      registration.pointee.swallowed =
+        atEnd && hasToldEnd && registration.isOnLane ? registration.pointee.reported & Readiness.ends : 0
+      if registration.pointee.swallowed != 0 { registration.pointee.swallowed |= Readiness.output }
+      moveToKernel(registration)
+    }
+    lock.unlock()
   }
 
   private static func moveToLane(_ registration: RegistrationRef) {
     let set = registration.pointee.set
     set.pointee.lock.lock()
     if registration.pointee.place == .kernel {
-      Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, registration.pointee.fd)
+      Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, registration.pointee.kernelName)
       set.pointee.lanes += 1
       registration.pointee.isFresh = true
+      registration.pointee.hasMoved = true
       registration.heat()
       takeBell(registration)
-      ensureNudge(set)
+      EpollSets.ensureNudge(set)
     }
     set.pointee.lock.unlock()
   }
@@ -133,32 +238,34 @@ enum Registrations {
   /// Registers the bell in the kernel's set, unless another registration of the same connection has it there.
   private static func takeBell(_ registration: RegistrationRef) {
     let set = registration.pointee.set
-    set.pointee.hasTokens = true
     let r = Kernel.epollControl(
       set.pointee.fd, EPOLL_CTL_ADD, registration.pointee.connection.pointee.bell, events: EPOLLIN.rawValue,
-      data: token(registration.pointee.index))
+      data: Tokens.token(registration.pointee.index))
     registration.pointee.ownsBell = r == 0
   }
 
   private static func moveToKernel(_ registration: RegistrationRef) {
     let set = registration.pointee.set
+    let c = registration.pointee.connection
     set.pointee.lock.lock()
-    if registration.pointee.place != .kernel {
+    if registration.isOnLane {
       leaveSet(registration)
       registration.cool(to: .kernel)
-      let events = registration.pointee.isDisabled ? EPOLLONESHOT.rawValue : registration.pointee.events
-      Kernel.epollControl(
-        set.pointee.fd, EPOLL_CTL_ADD, registration.pointee.fd, events: events, data: registration.pointee.data)
+      // A closed number goes on being reported under another one that is open.
+      registration.pointee.kernelName = c.isNamed(by: registration.pointee.fd) ? registration.pointee.fd : c.pointee.fd
+      _ = tell(registration, EPOLL_CTL_ADD)
     }
     set.pointee.lock.unlock()
   }
 
   private static func leaveSet(_ registration: RegistrationRef) {
     let set = registration.pointee.set
-    set.pointee.lanes -= 1
+    if registration.isOnLane { set.pointee.lanes -= 1 }
     if registration.pointee.ownsBell {
       Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, registration.pointee.connection.pointee.bell)
       registration.pointee.ownsBell = false
+      // The bell may have rung for all that bear the sleeper's ticket, and will not be heard any more.
+      wake(set)
     }
   }
 
@@ -167,13 +274,18 @@ enum Registrations {
   /// The connection is closed. The kernel forgets its own registrations with the last descriptor.
   static func removeAll(_ c: ConnectionRef) {
     lock.lock()
-    while let registration = c.pointee.registrations { drop(registration, from: c) }
+    while let registration = c.pointee.registrations {
+      let set = registration.pointee.set
+      drop(registration, from: c)
+      if set.pointee.isNested { NestedSets.refresh(set) }
+    }
     lock.unlock()
   }
 
   private static func drop(_ registration: RegistrationRef, from c: ConnectionRef) {
     let set = registration.pointee.set
     set.pointee.lock.lock()
+    if registration.pointee.place != .vacant { c.pointee.registered.wrappingSubtract(1, ordering: .relaxed) }
     if registration.pointee.place != .kernel {
       leaveSet(registration)
       registration.cool(to: .kernel)
@@ -189,61 +301,47 @@ enum Registrations {
     // Another registration of the connection in the same set goes on with the bell.
     var at = c.pointee.registrations
     while let other = at {
-      if other.pointee.set == set, other.pointee.place != .kernel, !other.pointee.ownsBell { takeBell(other) }
+      if other.pointee.set == set, other.isOnLane, !other.pointee.ownsBell { takeBell(other) }
       at = other.pointee.nextOfConnection
     }
-    registration.pointee.fd = -1
-    registration.pointee.nextOfConnection = free
-    free = registration
+    RegistrationPool.put(registration)
   }
 
   /// The application closes its epoll set.
   static func closeSet(_ set: EpollSetRef, fd: Int32) {
     lock.lock()
-    Table.lock.lock()
-    mr_set_entry(fd, nil)
-    set.pointee.descriptors -= 1
-    let isLast = set.pointee.descriptors == 0
-    Table.lock.unlock()
-    if isLast {
-      dropAll(of: set)
-      Table.closeHidden(set.pointee.nudge)
-      set.pointee.nudge = -1
-      if set.pointee.waiters.load(ordering: .sequentiallyConsistent) == 0 {
-        set.pointee.nextFree = freeSets
-        freeSets = set
-      }
+    if EpollSets.forget(set, fd: fd) {
+      RegistrationPool.forEach(of: set) { drop($0, from: $0.pointee.connection) }
+      EpollSets.put(set)
     }
     lock.unlock()
   }
 
-  private static func dropAll(of set: EpollSetRef) {
-    guard let memory else { return }
-    var index = 0
-    while index < Int(used) {
-      let registration = memory + index
-      if registration.pointee.fd >= 0, registration.pointee.set == set {
-        drop(registration, from: registration.pointee.connection)
-      }
-      index += 1
-    }
-  }
-
   // MARK: Waking
 
-  /// Something about the connection has changed that no bell tells: its registrations are looked at again.
+  /// Something about the connection has changed that no bell tells, or its bell was drained: its registrations are looked
+  /// at again.
   static func nudge(_ c: ConnectionRef) {
     guard c.pointee.registrations != nil else { return }
-    forEach(c) { registration in
-      let set = registration.pointee.set
-      set.pointee.lock.lock()
+    lock.lock()
+    nudgeLocked(c, but: nil)
+    lock.unlock()
+  }
+
+  /// The same for the sets other than `set`, whose lock is not held; ``lock`` is.
+  static func nudgeLocked(_ c: ConnectionRef, but set: EpollSetRef?) {
+    forEachLocked(c) { registration in
+      let other = registration.pointee.set
+      if other == set { return }
+      other.pointee.lock.lock()
       if registration.pointee.place == .cold { registration.heat() }
-      set.pointee.lock.unlock()
-      nudge(set)
+      other.pointee.lock.unlock()
+      wake(other)
     }
   }
 
-  private static func nudge(_ set: EpollSetRef) {
+  /// Wakes a sleeper of the set, if there is one.
+  static func wake(_ set: EpollSetRef) {
     // Partner: the sleeper counts itself before its last look (EpollWait.sleep).
     if set.pointee.isNested { set.pointee.isShown = true }
     if set.pointee.isNested || set.pointee.sleepers.load(ordering: .sequentiallyConsistent) > 0 {
@@ -251,167 +349,12 @@ enum Registrations {
     }
   }
 
-  // MARK: Nested sets
-
-  /// Somebody waits for the set itself. From now on the kernel sees what its lanes have: every bell is armed, and what is
-  /// ready shows in the nudge.
-  static func nest(_ set: EpollSetRef) {
-    set.pointee.lock.lock()
-    if !set.pointee.isNested { heatAll(of: set) }
-    set.pointee.isNested = true
-    expose(set)
-    set.pointee.lock.unlock()
-  }
-
-  /// A nested set keeps all its lanes hot. Locks: the set's; the pool only grows.
-  private static func heatAll(of set: EpollSetRef) {
-    guard let memory, set.pointee.lanes > 0 else { return }
-    var index = 0
-    while index < Int(used) {
-      let registration = memory + index
-      if registration.pointee.fd >= 0, registration.pointee.set == set, registration.pointee.place == .cold {
-        registration.heat()
-      }
-      index += 1
-    }
-  }
-
-  /// The set's lock is held.
-  static func expose(_ set: EpollSetRef) {
-    var at = set.pointee.hotHead
-    var isReady = false
-    while let registration = at {
-      at = registration.pointee.nextHot
-      // A bell that rang for what has been read meanwhile must not go on showing it.
-      Bell.drain(registration.pointee.connection.pointee.bell)
-      if !registration.arm() { isReady = true }
-    }
-    if isReady == set.pointee.isShown { return }
-    set.pointee.isShown = isReady
-    if isReady { Kernel.signal(set.pointee.nudge) } else { drainNudge(set) }
-  }
-
-  static func drainNudge(_ set: EpollSetRef) {
-    var value: UInt64 = 0
-    _ = withUnsafeMutablePointer(to: &value) {
-      Kernel.call(Int(SYS_read), Int(set.pointee.nudge), Int(bitPattern: $0), 8)
-    }
-  }
-
-  /// `inner` is registered in `outer`: a wait on the outer one brings the inner one up to date first.
-  static func nest(_ inner: EpollSetRef, in outer: EpollSetRef) {
-    lock.lock()
-    switch outer.pointee.inner {
-    case (nil, _, _, _): outer.pointee.inner.0 = inner
-    case (_, nil, _, _): outer.pointee.inner.1 = inner
-    case (_, _, nil, _): outer.pointee.inner.2 = inner
-    default: outer.pointee.inner.3 = inner
-    }
-    lock.unlock()
-    nest(inner)
-  }
-
-  @inline(__always)
-  static func exposeInner(_ outer: EpollSetRef) {
-    guard outer.pointee.inner.0 != nil else { return }
-    if let set = outer.pointee.inner.0 { nest(set) }
-    if let set = outer.pointee.inner.1 { nest(set) }
-    if let set = outer.pointee.inner.2 { nest(set) }
-    if let set = outer.pointee.inner.3 { nest(set) }
-  }
-
-  private static func forEach(_ c: ConnectionRef, _ body: (RegistrationRef) -> Void) {
-    guard c.pointee.registrations != nil else { return }
-    lock.lock()
+  private static func forEachLocked(_ c: ConnectionRef, _ body: (RegistrationRef) -> Void) {
     var at = c.pointee.registrations
     while let registration = at {
       at = registration.pointee.nextOfConnection
       body(registration)
     }
-    lock.unlock()
-  }
-
-  // MARK: Tokens
-
-  static func token(_ index: UInt32) -> UInt64 { cookie | UInt64(index) }
-  /// The token of a set's own eventfd.
-  static var nudgeToken: UInt64 { cookie | 0xff_ffff }
-
-  /// Whether an event's data is one of ours, and the registration that it names (nil for the nudge).
-  @inline(__always)
-  static func isToken(_ data: UInt64) -> Bool { data & ~0xff_ffff == cookie && cookie != 0 }
-
-  static func registration(_ data: UInt64) -> RegistrationRef? {
-    let index = Int(data & 0xff_ffff)
-    guard let memory, index < Int(used), (memory + index).pointee.fd >= 0 else { return nil }
-    return memory + index
-  }
-
-  // MARK: Pools
-
-  private static func take() -> RegistrationRef? {
-    if let registration = free {
-      free = registration.pointee.nextOfConnection
-      return registration
-    }
-    if memory == nil {
-      memory = Kernel.reserve(capacity * MemoryLayout<Registration>.stride)?
-        .bindMemory(to: Registration.self, capacity: capacity)
-      while cookie == 0 { cookie = Entropy.nonce().high & ~0xff_ffff }
-    }
-    guard let memory, used < UInt32(capacity) else { return nil }
-    let registration = memory + Int(used)
-    registration.pointee.index = used
-    used += 1
-    return registration
-  }
-
-  static func knownSet(_ epfd: Int32) -> EpollSetRef? {
-    guard let entry = mr_entry(epfd), entry.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) else { return nil }
-    return entry.assumingMemoryBound(to: EpollSet.self)
-  }
-
-  private static func setFor(_ epfd: Int32) -> EpollSetRef? {
-    if let known = knownSet(epfd) { return known }
-    guard epfd < Int32(MR_TABLE_SIZE), mr_entry(epfd) == nil else { return nil }
-    guard let set = takeSet() else { return nil }
-    set.initialize(to: EpollSet())
-    set.pointee.fd = epfd
-    Table.lock.lock()
-    mr_set_entry(epfd, set)
-    Table.lock.unlock()
-    return set
-  }
-
-  private static func takeSet() -> EpollSetRef? {
-    if let set = freeSets {
-      freeSets = set.pointee.nextFree
-      return set
-    }
-    if sets == nil {
-      sets = Kernel.reserve(setCapacity * MemoryLayout<EpollSet>.stride)?
-        .bindMemory(to: EpollSet.self, capacity: setCapacity)
-    }
-    guard let sets, usedSets < setCapacity else { return nil }
-    usedSets += 1
-    return sets + (usedSets - 1)
-  }
-
-  /// A set is known from its creation, so that whoever sleeps in it can be woken.
-  static func created(_ epfd: Int32) {
-    lock.lock()
-    if let stale = mr_entry(epfd), stale.load(as: UInt8.self) == UInt8(MR_EPOLL.rawValue) { mr_set_entry(epfd, nil) }
-    _ = setFor(epfd)
-    lock.unlock()
-  }
-
-  /// The eventfd by which a sleeper in this set is woken from inside the process. The set's lock is held.
-  private static func ensureNudge(_ set: EpollSetRef) {
-    guard set.pointee.nudge < 0 else { return }
-    let made = Table.makeHidden { Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK)) }
-    guard let hidden = try? made.get() else { return }
-    set.pointee.nudge = hidden
-    Kernel.epollControl(set.pointee.fd, EPOLL_CTL_ADD, hidden, events: EPOLLIN.rawValue, data: nudgeToken)
   }
 
   /// In the child of a fork: whatever lock another thread held is free.

@@ -17,6 +17,24 @@ enum Waiters {
     if call.pointee.moved > 0, call.pointee.deadline == 0 { call.pointee.deadline = Kernel.now() &+ 1 << 55 }
   }
 
+  /// Arms the word for a call that is about to sleep on it, and notes what it sleeps on. A look must follow: whoever changes
+  /// something behind it changes the word (``release(_:)``) or takes the arm, and the futex does not sleep.
+  static func sleep(_ call: UnsafeMutablePointer<mr_call>, on word: UnsafeMutablePointer<Atomic<UInt32>>) {
+    // Partner: RingProducer.publish, RingConsumer.free and release.
+    call.pointee.expected = word.pointee.bitwiseOr(ArmBits.futex, ordering: .sequentiallyConsistent).newValue
+    call.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)
+  }
+
+  /// The look found something. Another call of this end may be between its own look and its sleep, and must not take this
+  /// one's arm for its own; it has pinned the connection before it let go of the direction's lock, which is held now.
+  static func disarm(_ word: UnsafeMutablePointer<Atomic<UInt32>>, _ c: ConnectionRef) {
+    if c.pointee.isFamily || Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 0 {
+      release(word)
+    } else {
+      word.pointee.bitwiseAnd(~ArmBits.futex, ordering: .relaxed)
+    }
+  }
+
   /// Lets a call sleep until something about the connection changes: for as long as the stream moves.
   static func sleepOnChanges(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) {
     call.pointee.expected = c.pointee.changes.load(ordering: .sequentiallyConsistent)
@@ -35,12 +53,27 @@ enum Waiters {
       release(own.readerArm)
       release(own.writerArm)
     }
+    PollSleepers.wake(c)
     Registrations.nudge(c)
   }
 
-  private static func release(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
-    // Only the futex's part: the bell stays armed for those who sleep on it.
-    let before = word.pointee.bitwiseAnd(~ArmBits.futex, ordering: .sequentiallyConsistent).oldValue
-    if before & ArmBits.futex != 0 { Kernel.futexWake(UnsafeMutableRawPointer(word)) }
+  /// Lets everybody go who sleeps on an arm word of this end, or is about to. The bell stays armed for those who sleep on it.
+  ///
+  /// Between its last look and its sleep, a sleeper has nothing but the word's value, so that value must not come again: a
+  /// second sleeper that arms behind this release would otherwise restore what the first one expects. Hence the count in the
+  /// word. And the bit says nothing about who sleeps, since a peer may have taken it and died before it woke anybody: so
+  /// the futex is woken whatever it was.
+  static func release(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
+    word.pointee.wrappingAdd(ArmBits.release, ordering: .sequentiallyConsistent)
+    word.pointee.bitwiseAnd(~ArmBits.futex, ordering: .sequentiallyConsistent)
+    Kernel.futexWake(UnsafeMutableRawPointer(word))
+  }
+
+  /// Takes the bytes out of the bell. It may have rung for others, whom the kernel puts back to sleep if they come to look
+  /// too late: they are woken otherwise.
+  static func drainBell(_ c: ConnectionRef) {
+    Bell.drain(c.pointee.bell)
+    PollSleepers.wake(c)
+    Registrations.nudge(c)
   }
 }

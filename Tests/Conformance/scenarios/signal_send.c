@@ -62,6 +62,25 @@ static uint64_t fill_up(int fd) {
   return sent;
 }
 
+// Sends single bytes under signals until one finds no room: a buffer that was full may make some by itself, as the
+// kernel packs what it holds.
+static uint64_t send_until_stuck(int fd, const char *what) {
+  uint64_t sent = 0;
+  ssize_t count;
+  int error;
+  do {
+    pthread_t thread = start_disturbing();
+    errno = 0;
+    count = send(fd, "x", 1, 0);
+    error = errno;
+    finished = true;
+    join_thread(thread);
+    if (count > 0) sent += (uint64_t)count;
+  } while (count > 0);
+  say("%s = %zd %s", what, count, errno_name(error));
+  return sent;
+}
+
 static void body(int a, int b) {
   char *bytes = calloc(1, size);
   writer = thread_id();
@@ -76,22 +95,11 @@ static void body(int a, int b) {
 
     uint64_t sent = fill_up(a);
     set_timeout(a, SO_SNDTIMEO, 8000);
-    thread = start_disturbing();
-    errno = 0;
-    count = send(a, "x", 1, 0);
-    int error = errno;
-    finished = true;
-    join_thread(thread);
-    say("restart %d: a send into a full buffer with a timeout = %ld %s", restart, count, errno_name(error));
+    sent += send_until_stuck(a, restart ? "restart 1: a send into a full buffer with a timeout"
+                                        : "restart 0: a send into a full buffer with a timeout");
     set_timeout(a, SO_SNDTIMEO, 0);
     if (!restart) {
-      thread = start_disturbing();
-      errno = 0;
-      count = send(a, "x", 1, 0);
-      error = errno;
-      finished = true;
-      join_thread(thread);
-      say("a send into a full buffer = %ld %s", count, errno_name(error));
+      sent += send_until_stuck(a, "a send into a full buffer");
       drain(b, sent);
     } else {
       drain_fd = b;
