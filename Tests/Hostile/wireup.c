@@ -31,6 +31,17 @@ static int lingering(void) {
   return fd;
 }
 
+// A process that is gone afterwards, and whatever it still held with it. It does not linger itself.
+static void in_child(struct peer *p, void (*act)(struct peer *)) {
+  pid_t child = fork();
+  int status;
+  if (child == 0) {
+    act(p);
+    _exit(0);
+  }
+  if (waitpid(child, &status, 0) != child || status != 0) fail("the child has failed");
+}
+
 static void become_nobody(void) {
   if (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0) fail("setuid: %s", strerror(errno));
 }
@@ -82,25 +93,17 @@ static void strangers(struct peer *p) {
   waitpid(child, NULL, 0);
 }
 
-// Strangers who wait in the queue with lingering sockets in their hands, when the name is given up.
+static void call_with_lingering(struct peer *p) {
+  int descriptor = lingering();
+  become_nobody();
+  for (int i = 0; i < 4; i++) try_message(name_call(p), "first", 5, &descriptor, 1);
+}
+
+// Strangers who may still wait in the queue, with lingering sockets in their hands, when the name is given up.
 static void strangers_in_the_queue(struct peer *p) {
-  int ready[2], descriptor = lingering();
-  char c;
   tcp_exchange(p, 100);
-  if (pipe(ready) != 0) fail("pipe");
-  pid_t child = fork();
-  if (child == 0) {
-    become_nobody();
-    for (int i = 0; i < 4; i++) try_message(name_call(p), "first", 5, &descriptor, 1);
-    close(descriptor);
-    if (write(ready[1], "", 1) != 1) _exit(1);
-    pause();
-  }
-  close(descriptor);
-  if (read(ready[0], &c, 1) != 1) fail("the stranger has died");
+  in_child(p, call_with_lingering);
   attach(p);
-  kill(child, 9);
-  waitpid(child, NULL, 0);
 }
 
 // Another process of the same user has bound the name first.
@@ -246,26 +249,31 @@ static void no_memory(struct peer *p) {
   expect_decline(p);
 }
 
-// Nobody but the victim will hold them any more.
-static void lingering_sockets(struct peer *p) {
+static void offer_lingering(struct peer *p) {
   int passed[4];
   for (size_t i = 0; i < p->number; i++) passed[i] = lingering();
-  meet(p);
   offer_memory(p, passed, p->number, RING_BYTES);
-  for (size_t i = 0; i < p->number; i++) close(passed[i]);
+}
+
+// Nobody but the victim holds them any more.
+static void lingering_sockets(struct peer *p) {
+  meet(p);
+  in_child(p, offer_lingering);
   if (!hangs_up(p->bell)) fail("the victim does not hang up");
+}
+
+static void send_lingering(struct peer *p) {
+  int descriptor = lingering();
+  struct message m = message(OFFER, RING_BYTES);
+  send_message(p->bell, "short", 5, NULL, 0);
+  // The victim may have hung up already, or refuse descriptors.
+  for (int i = 0; i < 20; i++) try_message(p->bell, &m, sizeof m, &descriptor, 1);
 }
 
 // In messages that the victim never comes to read.
 static void lingering_behind(struct peer *p) {
-  int fd = lingering();
   meet(p);
-  struct message m = message(OFFER, RING_BYTES);
-  send_message(p->bell, "short", 5, NULL, 0);
-  // The victim may have hung up already, or refuse descriptors.
-  bool taken = false;
-  for (int i = 0; i < 20; i++) taken = try_message(p->bell, &m, sizeof m, &fd, 1) || taken;
-  if (taken) close(fd);
+  in_child(p, send_lingering);
 }
 
 // Memory as promised but for its seals.
