@@ -14,19 +14,25 @@
 
 enum { NOBODY = 65534, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
+// Where lingering sockets lead: nobody reads there.
+static struct sockaddr_in sink = {.sin_family = AF_INET};
+
+// Before any process of its own is made: the sink must outlive that.
+static void open_sink(void) {
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  socklen_t length = sizeof sink;
+  sink.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(listener, (void *)&sink, length) != 0 || listen(listener, 16) != 0) fail("sink: %s", strerror(errno));
+  getsockname(listener, (void *)&sink, &length);
+}
+
 // A socket that lingers for a minute when the last who holds it closes it.
 static int lingering(void) {
-  int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t length = sizeof at;
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
   struct linger linger = {1, 60};
-  bind(listener, (void *)&at, length);
-  listen(listener, 1);
-  getsockname(listener, (void *)&at, &length);
-  connect(fd, (void *)&at, length);
   static char bytes[1 << 16];
-  while (send(fd, bytes, sizeof bytes, 0) > 0) continue;
-  fcntl(fd, F_SETFL, 0);
+  if (connect(fd, (void *)&sink, sizeof sink) != 0) fail("sink: %s", strerror(errno));
+  while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0) continue;
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
   return fd;
 }
@@ -101,6 +107,7 @@ static void call_with_lingering(struct peer *p) {
 
 // Strangers who may still wait in the queue, with lingering sockets in their hands, when the name is given up.
 static void strangers_in_the_queue(struct peer *p) {
+  open_sink();
   tcp_exchange(p, 100);
   in_child(p, call_with_lingering);
   attach(p);
@@ -257,6 +264,7 @@ static void offer_lingering(struct peer *p) {
 
 // Nobody but the victim holds them any more.
 static void lingering_sockets(struct peer *p) {
+  open_sink();
   meet(p);
   in_child(p, offer_lingering);
   if (!hangs_up(p->bell)) fail("the victim does not hang up");
@@ -272,6 +280,7 @@ static void send_lingering(struct peer *p) {
 
 // In messages that the victim never comes to read.
 static void lingering_behind(struct peer *p) {
+  open_sink();
   meet(p);
   in_child(p, send_lingering);
 }
