@@ -31,6 +31,33 @@ import Testing
     #expect(memory.producer().room == 0)
   }
 
+  /// Who made the memory has no say in where a new lane begins.
+  @Test(arguments: absurd) func aLaneBeginsAtItsBeginning(position: UInt64) {
+    let memory = RingMemory(capacity: 64)
+    for side in [memory.writer, memory.reader] {
+      side.tail.pointee.store(position, ordering: .relaxed)
+      side.head.pointee.store(position, ordering: .relaxed)
+    }
+    let producer = RingProducer(data: memory.data, capacity: 64, own: memory.writer, peer: memory.reader)
+    let consumer = RingConsumer(
+      data: UnsafeRawPointer(memory.data), capacity: 64, own: memory.reader, peer: memory.writer)
+    #expect(producer.tail == 0 && consumer.head == 0)
+    #expect(memory.writer.tail.pointee.load(ordering: .relaxed) == 0)
+    #expect(memory.reader.head.pointee.load(ordering: .relaxed) == 0)
+    // Nothing is there to be sent again.
+    #expect(producer.retained(from: 0)?.count == 0)
+  }
+
+  /// A tail that is reloaded may be a liar's: nothing but the ring is ever sent again.
+  @Test(arguments: absurd) func nothingBeyondTheRingIsRetained(tail: UInt64) {
+    let memory = RingMemory(capacity: 64)
+    var producer = memory.producer()
+    memory.writer.tail.pointee.store(tail, ordering: .relaxed)
+    _ = producer.reload()
+    #expect(producer.retained(from: 0) == nil)
+    #expect(producer.retained(from: tail)?.count == 0)
+  }
+
   /// Random words in every place that the peer can write to, between random calls: the counts stay within the ring.
   @Test func randomWordsNeverLeadOutOfTheRing() {
     var random = SeededGenerator(seed: 7)

@@ -147,9 +147,9 @@ void attach(struct peer *p) {
 }
 
 static void wake(struct peer *p, _Atomic uint32_t *word) {
-  uint32_t bits = atomic_exchange(word, 0);
+  uint32_t bits = atomic_fetch_and(word, ~(ARM_FUTEX | ARM_BELL | ARM_GROUP));
   if (bits & ARM_FUTEX) syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-  if (bits & ARM_BELL) ring_bell(p);
+  if (bits & (ARM_BELL | ARM_GROUP)) ring_bell(p);
 }
 
 void wake_victim(struct peer *p) {

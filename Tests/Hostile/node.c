@@ -181,7 +181,7 @@ static void *own_thread(void *argument) {
         r = 1;
         continue;
       }
-      if (r == 5 && memcmp(c->bytes, "fork", 4) == 0) hand_over(c, c->bytes[4] == '2');
+      if (r == 5 && getpid() == self && memcmp(c->bytes, "fork", 4) == 0) hand_over(c, c->bytes[4] == '2');
       if (r > 0) r = all(c, true, r);
     }
   }

@@ -9,10 +9,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MESSAGE_BYTES = 64, RECORD_BYTES = 16, CONTROL_BYTES = 4096, NAME_BYTES = 48, RING_BYTES = 1 << 16 };
+enum {
+  MESSAGE_BYTES = 64,
+  RECORD_BYTES = 16,
+  CONTROL_BYTES = 4096,
+  NAME_BYTES = 48,
+  RING_BYTES = 1 << 16,
+  LAYOUT_VERSION = 2
+};
 enum message_kind { OFFER = 1, ACCEPT = 2, DECLINE = 3 };
 enum stage { FRESH = 0, OFFERED = 1, LEARNED = 2, ABORTED = 3 };
-enum { FINISHED = 1, CLOSED = 2, RESET = 4, ARM_FUTEX = 1, ARM_BELL = 2 };
+enum { FINISHED = 1, CLOSED = 2, RESET = 4, ARM_FUTEX = 1, ARM_BELL = 2, ARM_GROUP = 4 };
 
 struct message {
   uint64_t magic;
@@ -26,6 +33,7 @@ struct side {
   _Atomic uint32_t finish;
   _Alignas(64) _Atomic uint64_t head;
   _Alignas(64) _Atomic uint32_t reader_arm;
+  _Atomic uint64_t reader_ticket;
   _Alignas(64) _Atomic uint32_t writer_arm;
   _Alignas(64) _Atomic uint64_t cut;
   uint64_t unused;

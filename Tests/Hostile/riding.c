@@ -77,6 +77,9 @@ static void change_arms(struct peer *p, uint64_t random) {
   p->own->writer_arm = random >> 8;
   p->other->reader_arm = random >> 16;
   p->other->writer_arm = random >> 24;
+  // Somebody sleeps, under a ticket that was never, or is somebody else's.
+  p->own->reader_ticket = random & 1 ? random >> 1 : p->other->reader_ticket;
+  p->other->reader_ticket = random >> 2;
 }
 
 static void change_flags(struct peer *p, uint64_t random) {

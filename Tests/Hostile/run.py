@@ -103,6 +103,8 @@ class Program:
         return f"{signal.Signals(-status).name if status < 0 else status} {self.errors.read().strip()}"
 
     def end(self):
+        if self.process.stdin.closed:
+            return
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -166,7 +168,7 @@ class Test:
             self.before = self.victim.holds()
             self.attack()
             self.check_end()
-            self.check_new_connections()
+            self.check_new_connection()
             self.victim.tell("quit")
             if (result := self.victim.result().strip()) != "0":
                 raise Failure(f"the victim: {result}")
@@ -205,6 +207,7 @@ class Test:
         if self.counts:
             until(f"{self.counts} is counted", lambda: self.victim.counted(self.counts))
         self.check_honest()
+        self.check_new_connection()
         if self.after in ("stopped", "killed"):
             peer.tell("")
             until("the peer's signal", lambda: self.state(peer) in "TZ")
@@ -240,10 +243,13 @@ class Test:
         until("the victim sees the end", lambda: self.victim.report()["open"] == 1)
         until("nothing is left behind", lambda: self.victim.holds() == self.before)
 
-    def check_new_connections(self):
+    def check_new_connection(self):
         """The victim's service still does its work."""
-        self.partner.report(f"drive {self.victim.port}")
-        until("a lane for a new connection", lambda: self.partner.lanes() == 2)
+        witness = self.start(Node("epoll"))
+        witness.report(f"drive {self.victim.port}")
+        until("a lane for a new connection", lambda: witness.lanes() == 1)
+        until("rounds on the new connection", lambda: witness.report()["rounds"] >= 5)
+        witness.end()
         self.check_honest()
 
 

@@ -178,6 +178,6 @@ void map_memory(struct peer *p, int memory, size_t ring_bytes) {
 
 void fill_header(struct peer *p) {
   p->page->magic = 0x656361726c6c694d;
-  p->page->version = 1;
+  p->page->version = LAYOUT_VERSION;
   p->page->ring_bytes = p->ring_bytes;
 }

@@ -14,21 +14,38 @@
 
 enum { NOBODY = 65534, SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
+// Where lingering sockets lead: nobody reads there.
+static struct sockaddr_in sink = {.sin_family = AF_INET};
+
+// Before any process of its own is made: the sink must outlive that.
+static void open_sink(void) {
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  socklen_t length = sizeof sink;
+  sink.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(listener, (void *)&sink, length) != 0 || listen(listener, 16) != 0) fail("sink: %s", strerror(errno));
+  getsockname(listener, (void *)&sink, &length);
+}
+
 // A socket that lingers for a minute when the last who holds it closes it.
 static int lingering(void) {
-  int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t length = sizeof at;
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
   struct linger linger = {1, 60};
-  bind(listener, (void *)&at, length);
-  listen(listener, 1);
-  getsockname(listener, (void *)&at, &length);
-  connect(fd, (void *)&at, length);
   static char bytes[1 << 16];
-  while (send(fd, bytes, sizeof bytes, 0) > 0) continue;
-  fcntl(fd, F_SETFL, 0);
+  if (connect(fd, (void *)&sink, sizeof sink) != 0) fail("sink: %s", strerror(errno));
+  while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0) continue;
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
   return fd;
+}
+
+// A process that is gone afterwards, and whatever it still held with it. It does not linger itself.
+static void in_child(struct peer *p, void (*act)(struct peer *)) {
+  pid_t child = fork();
+  int status;
+  if (child == 0) {
+    act(p);
+    _exit(0);
+  }
+  if (waitpid(child, &status, 0) != child || status != 0) fail("the child has failed");
 }
 
 static void become_nobody(void) {
@@ -82,25 +99,18 @@ static void strangers(struct peer *p) {
   waitpid(child, NULL, 0);
 }
 
-// Strangers who wait in the queue with lingering sockets in their hands, when the name is given up.
+static void call_with_lingering(struct peer *p) {
+  int descriptor = lingering();
+  become_nobody();
+  for (int i = 0; i < 4; i++) try_message(name_call(p), "first", 5, &descriptor, 1);
+}
+
+// Strangers who may still wait in the queue, with lingering sockets in their hands, when the name is given up.
 static void strangers_in_the_queue(struct peer *p) {
-  int ready[2], descriptor = lingering();
-  char c;
+  open_sink();
   tcp_exchange(p, 100);
-  if (pipe(ready) != 0) fail("pipe");
-  pid_t child = fork();
-  if (child == 0) {
-    become_nobody();
-    for (int i = 0; i < 4; i++) try_message(name_call(p), "first", 5, &descriptor, 1);
-    close(descriptor);
-    if (write(ready[1], "", 1) != 1) _exit(1);
-    pause();
-  }
-  close(descriptor);
-  if (read(ready[0], &c, 1) != 1) fail("the stranger has died");
+  in_child(p, call_with_lingering);
   attach(p);
-  kill(child, 9);
-  waitpid(child, NULL, 0);
 }
 
 // Another process of the same user has bound the name first.
@@ -246,26 +256,33 @@ static void no_memory(struct peer *p) {
   expect_decline(p);
 }
 
-// Nobody but the victim will hold them any more.
-static void lingering_sockets(struct peer *p) {
+static void offer_lingering(struct peer *p) {
   int passed[4];
   for (size_t i = 0; i < p->number; i++) passed[i] = lingering();
-  meet(p);
   offer_memory(p, passed, p->number, RING_BYTES);
-  for (size_t i = 0; i < p->number; i++) close(passed[i]);
+}
+
+// Nobody but the victim holds them any more.
+static void lingering_sockets(struct peer *p) {
+  open_sink();
+  meet(p);
+  in_child(p, offer_lingering);
   if (!hangs_up(p->bell)) fail("the victim does not hang up");
+}
+
+static void send_lingering(struct peer *p) {
+  int descriptor = lingering();
+  struct message m = message(OFFER, RING_BYTES);
+  send_message(p->bell, "short", 5, NULL, 0);
+  // The victim may have hung up already, or refuse descriptors.
+  for (int i = 0; i < 20; i++) try_message(p->bell, &m, sizeof m, &descriptor, 1);
 }
 
 // In messages that the victim never comes to read.
 static void lingering_behind(struct peer *p) {
-  int fd = lingering();
+  open_sink();
   meet(p);
-  struct message m = message(OFFER, RING_BYTES);
-  send_message(p->bell, "short", 5, NULL, 0);
-  // The victim may have hung up already, or refuse descriptors.
-  bool taken = false;
-  for (int i = 0; i < 20; i++) taken = try_message(p->bell, &m, sizeof m, &fd, 1) || taken;
-  if (taken) close(fd);
+  in_child(p, send_lingering);
 }
 
 // Memory as promised but for its seals.
