@@ -54,12 +54,13 @@ def build():
 
 def until(what, condition, patience=PATIENCE):
     """Waits for something that another process does."""
-    end = time.monotonic() + patience
+    end, nap = time.monotonic() + patience, 0.001
     while not (result := condition()):
         if time.monotonic() > end:
             raise Failure(f"waited in vain: {what}")
-        # Between two looks; nothing is taken to have happened because of it.
-        time.sleep(0.001)
+        # Between two looks, so as not to be in the way; nothing is taken to have happened because of it.
+        time.sleep(nap)
+        nap = min(2 * nap, 0.05)
     return result
 
 
