@@ -149,7 +149,9 @@ enum Options {
       SharedLane.refresh(c)
       return c.pointee.consumer!.refresh() ? c.pointee.consumer!.ready : 0
     }
-    let left = c.pointee.kernelLimit.load(ordering: .relaxed) &- c.pointee.kernelReceived.load(ordering: .relaxed)
-    return Int(min(UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0), left))
+    let limit = c.pointee.kernelLimit.load(ordering: .relaxed)
+    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    guard received < limit else { return 0 }
+    return Int(min(UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0), limit &- received))
   }
 }
