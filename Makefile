@@ -33,7 +33,7 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit cli conformance hostile programs bench install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate cli conformance hostile kills programs bench install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -61,7 +61,7 @@ build: toolchain
 demo: deps build ## Show real servers plain and under Millrace, one after the other
 	@$(PYTHON) Tests/Demo/demo.py
 
-test: deps build lint unit cli conformance hostile programs ## Run all that must pass: lint, unit, simulation, cli, conformance, hostile, programs
+test: deps build lint unit cli conformance hostile kills programs ## Run all that must pass: lint, unit, simulation, cli, conformance, hostile, kills, programs
 	@echo "== all phases of make test passed"
 
 unit: toolchain ## Run the unit and simulation tests
@@ -71,6 +71,13 @@ unit: toolchain ## Run the unit and simulation tests
 conformance: build ## Compare what C programs observe on the bare kernel and on lanes
 	@echo "== conformance"
 	@$(PYTHON) Tests/Conformance/run.py
+
+simulate: toolchain ## Run the protocol's simulation over SEEDS=FIRST..LAST (default: a million schedules)
+	SEEDS=$(or $(SEEDS),0..999999) $(SWIFT) test -c release --filter Simulation
+
+kills: build ## Kill one end at every one of its system calls
+	@echo "== kills"
+	@$(PYTHON) Tests/Kills/run.py
 
 hostile: build ## Let hostile peers loose on honest programs (as root)
 	@echo "== hostile peers"

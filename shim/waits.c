@@ -44,16 +44,29 @@ static bool names_connection(const struct pollfd *polled, nfds_t count) {
   return names;
 }
 
+/// A futex that sleeps without a time limit goes on after a handler with SA_RESTART, and poll never does (signal(7)).
+static void sleep_on_word(struct mr_wait *wait) {
+  uint64_t deadline = wait->deadline == UINT64_MAX ? shim_now() + (UINT64_C(1) << 55) : wait->deadline;
+  struct mr_call call = {.word = wait->word, .expected = wait->expected, .deadline = deadline};
+  shim_sleep(&call);
+  wait->error = call.error;
+}
+
 /// poll with everything in place: `kernel` has room for twice `count` entries and one.
 static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, uint64_t deadline,
                     const sigset_t *mask) {
-  struct mr_wait wait = {.polled = polled, .kernel = kernel, .count = count, .deadline = deadline};
+  struct mr_wait wait = {
+      .polled = polled, .kernel = kernel, .count = count, .deadline = deadline, .masked = mask != NULL};
   enum mr_step step = millrace_poll(&wait);
   while (step != MR_DONE) {
     struct timespec space;
     pthread_cleanup_push(poll_cancelled, &wait);
-    wait.result = real.ppoll(wait.kernel, count + 1, remaining(wait.timeout, &space), mask);
-    wait.error = wait.result < 0 ? errno : 0;
+    if (step == MR_SLEEP) {
+      sleep_on_word(&wait);
+    } else {
+      wait.result = real.ppoll(wait.kernel, count + 1, remaining(wait.timeout, &space), mask);
+      wait.error = wait.result < 0 ? errno : 0;
+    }
     pthread_cleanup_pop(0);
     step = millrace_poll_resume(&wait);
   }

@@ -247,6 +247,15 @@ public struct RingConsumer {
   @inline(__always)
   public var finishFlags: UInt32 { peer.finish.pointee.load(ordering: .acquiring) }
 
+  /// Goes on at `position`, if it is not behind the head already. False if it is none of the ring's as last seen.
+  public mutating func skip(to position: UInt64) -> Bool {
+    if position <= head { return true }
+    guard position <= seenTail else { return false }
+    head = position
+    own.head.pointee.store(head, ordering: .releasing)
+    return true
+  }
+
   /// Gives up what the ring holds: it does not continue the stream.
   public mutating func skipAll() {
     head = peer.tail.pointee.load(ordering: .acquiring)

@@ -12,7 +12,7 @@ public struct SpinBudget: Sendable {
 
   /// Waits that go straight to sleep after the first loss; each further loss doubles it, up to `longestHoldOff`.
   private static let firstHoldOff: UInt32 = 4
-  private static let longestHoldOff: UInt32 = 16
+  private static let longestHoldOff: UInt32 = 256
 
   /// A budget that knows nothing yet: the first wait may spin to its limit.
   public init() {}
@@ -38,7 +38,7 @@ public struct SpinBudget: Sendable {
   public mutating func lost() {
     losses &+= 1
     guard losses > 1 else { return }
-    let shift = min(losses &- 2, 4)
+    let shift = min(losses &- 2, 6)
     holdOff = min(Self.firstHoldOff &<< shift, Self.longestHoldOff)
   }
 }

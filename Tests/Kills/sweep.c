@@ -48,6 +48,12 @@ static void fail(const char *what) {
   _exit(3);
 }
 
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
 static uint8_t byte_at(uint64_t position) {
   return (uint8_t)((position * 0x9e3779b97f4a7c15u) >> 56);
 }
@@ -154,7 +160,8 @@ static void survivor(bool accepts) {
   page->error = errno;
   page->received = received;
   close(fd);
-  page->sockets = open_sockets();
+  // The service thread may be about to close its own.
+  for (double start = now(); (page->sockets = open_sockets()) && now() - start < 2;) sched_yield();
   _exit(0);
 }
 
@@ -175,12 +182,6 @@ static pid_t start(const char *library, const char *role, bool accepts, int chao
   execl("/proc/self/exe", "sweep", role, accepts ? "accept" : "connect", chaos ? "chaos" : "calm", (char *)NULL);
   fail("exec");
   return -1;
-}
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 // The survivor, until it has been waited for, and what became of it. It is waited for among the victim's threads: the

@@ -182,6 +182,11 @@ struct mr_wait {
   int result;
   int error;
   bool pinned;
+  /// There is a signal mask to change for the sleep: that only the kernel's poll can.
+  bool masked;
+  /// MR_SLEEP: futex word and expected value.
+  uint32_t *word;
+  uint32_t expected;
   /// The thread is one of those that sleep in poll, and which.
   bool sleeps;
   int place;

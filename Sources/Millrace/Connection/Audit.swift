@@ -17,6 +17,12 @@ enum Audit {
     return false
   }
 
+  /// Whether neither end has finished its stream, by the kernel's word.
+  static func isEstablished(_ c: ConnectionRef) -> Bool {
+    var counts = cl_tcp_counts()
+    return cl_tcp_counts(c.pointee.fd, &counts) == 0 && counts.state == established
+  }
+
   private static func agreesOnce(_ c: ConnectionRef) -> Bool {
     let fd = c.pointee.fd
     var counts = cl_tcp_counts()

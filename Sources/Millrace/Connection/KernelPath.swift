@@ -46,6 +46,8 @@ enum KernelPath {
     if bytes > 0 {
       Stats.kernelBytes(c)
       Policy.note(c)
+    } else if c.pointee.segment != nil {
+      Inheriting.answer(call, c)
     }
     c.unpin(kind)
     total(call)

@@ -151,7 +151,8 @@ enum Leaving {
     let position = c.pointee.cutover.remainder(
       received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
-    if position != c.pointee.consumer!.head { c.pointee.consumer!.skipAll() }
+    let continues = position.map { c.pointee.consumer!.refresh() && c.pointee.consumer!.skip(to: $0) } ?? false
+    if !continues { c.pointee.consumer!.skipAll() }
     setGone(c)
     c.receive(on: .lane)
     c.send(on: .lane)

@@ -64,6 +64,10 @@ enum Mover {
     }
     // A child that was forked meanwhile knows the connection as TCP's.
     if c.isShared { return Leaving.cancel(c, .sharedByFork) && false }
+    // What a process that had the connection too has shut down, only the kernel knows: a ring would take bytes all the same.
+    if c.pointee.sendPath.load(ordering: .relaxed) == .kernel, !Audit.isEstablished(c) {
+      return Leaving.cancel(c, .notConnected) && false
+    }
     c.pointee.wireup.wantsQuiet = true
     let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {

@@ -191,7 +191,9 @@ enum Send {
       cl_pause()
       let now = cl_cycles()
       if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
-      if c.pointee.sendLock.isContended() || mustAskKernel(c) { return true }
+      if mustAskKernel(c) { return true }
+      // Whoever wants the lock may be about to make the room that is waited for: a stream that moves has none until then.
+      if c.pointee.sendLock.isContended() { return false }
       last = now
     }
     c.pointee.sendSpin.lost()

@@ -26,8 +26,8 @@ enum SharedLane {
     let family = c.pointee.family!
     family.pointee.sendLock.lock()
     defer { family.pointee.sendLock.unlock() }
-    // As in take.
-    guard family.pointee.down.load(ordering: .relaxed) == 0 else { return 0 }
+    // As in take. But the one who leaves goes on putting into the ring, behind what it re-sends: it would wait for itself.
+    guard family.pointee.down.load(ordering: .relaxed) == 0 || c.pointee.wireup.stage != .attached else { return 0 }
     guard c.pointee.producer!.reload() else { return -1 }
     return Send.put(call, c, wanted: wanted)
   }

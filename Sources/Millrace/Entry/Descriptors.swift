@@ -66,6 +66,8 @@ enum Forking {
       }
       c.unlockBoth()
     }
+    // A thread that sleeps in a set has armed for itself alone; from now on each lane has to ring for itself.
+    if child > 0 { Pool.forEach { if $0.pointee.isFamily { Registrations.nudge($0) } } }
   }
 
   static func child() {

@@ -25,6 +25,7 @@ struct EpollSet: ~Copyable {
   /// The nudge is readable because something is ready.
   var isShown = false
   var hotHead: RegistrationRef?
+  var hotCount = 0
   /// Counts looks that found something, and sleeps by more: the time by which a registration grows cold.
   var age: UInt32 = 0
   /// An eventfd in the set, for waking a sleeper from this process.
@@ -72,6 +73,17 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     // Partner: RingProducer.publish and RingConsumer.free. Either they see the arm, or the looks that follow see their
     // position. A ticket is stored without a locked instruction, so the fence is what orders it.
     atomicMemoryFence(ordering: .sequentiallyConsistent)
+  }
+
+  /// A connection whose stream moves, and which has nothing for now: what has arrived may wait for no more than somebody to
+  /// take the mark before it. It is pinned. The set's lock is held.
+  func firstMoving() -> ConnectionRef? {
+    var at = pointee.hotHead
+    while let registration = at {
+      at = registration.pointee.nextHot
+      if let c = registration.pinIfMoving() { return c }
+    }
+    return nil
   }
 
   /// Whether a hot registration has something to report. The set's lock is held.

@@ -178,26 +178,12 @@ enum EpollWait {
       if !set.pointee.isNested { EpollSets.drainNudge(set) }
       return
     }
-    Registrations.lock.lock()
-    defer { Registrations.lock.unlock() }
-    guard let registration = RegistrationPool.registration(token), registration.pointee.set == set else { return }
-    let c = registration.pointee.connection
+    guard let c = Registrations.heat(token, in: set) else { return }
     Bell.drain(c.pointee.bell)
-    set.pointee.lock.lock()
-    var at = c.pointee.registrations
-    while let other = at {
-      if other.pointee.set == set, other.pointee.place == .cold { other.heat() }
-      at = other.pointee.nextOfConnection
-    }
-    if c.pointee.peerGone.load(ordering: .acquiring), registration.pointee.ownsBell {
-      // A bell that has hung up would ring for ever.
-      Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, c.pointee.bell)
-      registration.pointee.ownsBell = false
-    }
-    set.pointee.lock.unlock()
     // It may have rung for others as well (Waiters.drainBell).
     PollSleepers.wake(c)
-    if c.pointee.registered.load(ordering: .relaxed) > 1 { Registrations.nudgeLocked(c, but: set) }
+    if c.pointee.registered.load(ordering: .relaxed) > 1 { Registrations.nudge(c, but: set) }
+    c.unpin(Pins.sleeper)
   }
 
   // MARK: Spinning

@@ -8,6 +8,13 @@ enum NestedSets {
   /// Somebody waits for the set itself.
   static func nest(_ set: EpollSetRef) {
     set.pointee.lock.lock()
+    let moving = set.firstMoving()
+    set.pointee.lock.unlock()
+    if let c = moving {
+      Mover.advance(c)
+      c.unpin(Pins.sleeper)
+    }
+    set.pointee.lock.lock()
     if !set.pointee.isNested {
       heatAll(of: set)
       EpollSets.ensureNudge(set)

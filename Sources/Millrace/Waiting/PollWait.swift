@@ -10,18 +10,23 @@ enum PollWait {
   /// While a stream moves, nothing rings: its waiters look again after this long, in nanoseconds.
   private static let movingSlice: UInt64 = 1_000_000
 
-  static func begin(_ wait: Wait) -> mr_step {
+  static func begin(_ wait: Wait) -> mr_step { start(wait, maySpin: true) }
+
+  /// Begins again after a sleep that told nothing.
+  static func again(_ wait: Wait) -> mr_step { start(wait, maySpin: false) }
+
+  private static func start(_ wait: Wait, maySpin: Bool) -> mr_step {
     pin(wait)
     // Bytes that have arrived may wait for no more than somebody to take the mark before them.
     forEachLane(wait) { if $0.pointee.receivePath.load(ordering: .acquiring) == .moving { Mover.advance($0) } }
     let ready = lookAtLanes(wait)
     if ready > 0 || wait.pointee.deadline == 0 { return askKernel(wait, timeout: 0) }
-    if spin(wait) { return askKernel(wait, timeout: 0) }
+    if maySpin, spin(wait) { return askKernel(wait, timeout: 0) }
     return sleep(wait)
   }
 
   static func resume(_ wait: Wait) -> mr_step {
-    let asked = wait.pointee.timeout
+    if wait.pointee.word != nil { return resumeOnWord(wait) }
     if wait.pointee.result < 0 {
       stopSleeping(wait)
       unpin(wait)
@@ -36,7 +41,7 @@ enum PollWait {
       pin(wait)
       total = lookAtLanes(wait)
     }
-    if total > 0 || isOver(wait, asked) {
+    if total > 0 || isOver(wait) {
       wait.pointee.result = Int32(total)
       unpin(wait)
       return MR_DONE
@@ -66,7 +71,7 @@ enum PollWait {
 
   /// Holds every connection that is polled: on the kernel path so that its mark is left for this wait to be woken by,
   /// on a lane so that its memory stays.
-  private static func pin(_ wait: Wait) {
+  static func pin(_ wait: Wait) {
     var index = 0
     while index < Int(wait.pointee.count) {
       let entry = wait.pointee.polled + index
@@ -95,7 +100,7 @@ enum PollWait {
     (wait.pointee.kernel + index).pointee.fd = -1
   }
 
-  private static func unpin(_ wait: Wait) {
+  static func unpin(_ wait: Wait) {
     guard wait.pointee.pinned else { return }
     wait.pointee.pinned = false
     var index = 0
@@ -114,7 +119,7 @@ enum PollWait {
     ConnectionRef(bitPattern: note(wait, index).pointee & ~kinds)
   }
 
-  private static func lane(_ wait: Wait, _ index: Int) -> ConnectionRef? {
+  static func lane(_ wait: Wait, _ index: Int) -> ConnectionRef? {
     guard note(wait, index).pointee & kinds == onLane else { return nil }
     return pinnedConnection(wait, index)
   }
@@ -123,7 +128,7 @@ enum PollWait {
 
   /// Fills in what the lanes have; how many have something.
   @inline(__always)
-  private static func lookAtLanes(_ wait: Wait) -> Int {
+  static func lookAtLanes(_ wait: Wait) -> Int {
     var ready = 0
     var index = 0
     while index < Int(wait.pointee.count) {
@@ -209,7 +214,8 @@ enum PollWait {
   }
 
   /// Arms the lanes, looks once more, and lets C wait in the kernel.
-  private static func sleep(_ wait: Wait) -> mr_step {
+  static func sleep(_ wait: Wait) -> mr_step {
+    if let step = sleepOnWord(wait) { return step }
     var limit = startSleeping(wait)
     var index = 0
     while index < Int(wait.pointee.count) {
@@ -290,7 +296,7 @@ enum PollWait {
     }
   }
 
-  private static func isOver(_ wait: Wait, _ asked: UInt64) -> Bool {
+  static func isOver(_ wait: Wait) -> Bool {
     if wait.pointee.deadline == UInt64.max { return false }
     return wait.pointee.deadline == 0 || Kernel.now() >= wait.pointee.deadline
   }

@@ -72,8 +72,9 @@ typealias RegistrationRef = UnsafeMutablePointer<Registration>
 
 extension UnsafeMutablePointer where Pointee == Registration {
   /// How old a set gets without a report of a hot registration until that goes cold. At about this age, looking at it in
-  /// vain has cost as much as the bell that rings for a cold one.
-  private static var coldAge: UInt32 { 512 }
+  /// vain has cost as much as the bell that rings for a cold one. Those of many lanes are in nobody's cache: a look at one
+  /// costs a dozen times as much.
+  private var coldAge: UInt32 { pointee.set.pointee.hotCount > 64 ? 32 : 512 }
 
   /// The connection with a pin, if its stream moves: then what has arrived may not show yet. The set's lock is held.
   func pinIfMoving() -> ConnectionRef? {
@@ -97,11 +98,13 @@ extension UnsafeMutablePointer where Pointee == Registration {
     pointee.nextHot = pointee.set.pointee.hotHead
     pointee.nextHot?.pointee.previousHot = self
     pointee.set.pointee.hotHead = self
+    pointee.set.pointee.hotCount &+= 1
   }
 
   /// Takes it out of them. The set's lock is held.
   func cool(to place: Registration.Place) {
     if pointee.place == .hot {
+      pointee.set.pointee.hotCount &-= 1
       if let previous = pointee.previousHot {
         previous.pointee.nextHot = pointee.nextHot
       } else {
@@ -116,7 +119,7 @@ extension UnsafeMutablePointer where Pointee == Registration {
 
   /// A registration that has had nothing for long is armed and left alone until it rings. The set's lock is held.
   func growCold() {
-    guard pointee.set.pointee.age &- pointee.reportedAt > Self.coldAge else { return }
+    guard pointee.set.pointee.age &- pointee.reportedAt > coldAge else { return }
     guard pointee.connection.pointee.receivePath.load(ordering: .acquiring) == .lane else { return }
     arm(ticket: nil)
     // Partner: RingProducer.publish and RingConsumer.free, as in EpollSet.armHot.

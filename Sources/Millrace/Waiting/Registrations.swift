@@ -320,16 +320,10 @@ enum Registrations {
   // MARK: Waking
 
   /// Something about the connection has changed that no bell tells, or its bell was drained: its registrations are looked
-  /// at again.
-  static func nudge(_ c: ConnectionRef) {
+  /// at again, but for those in `set`.
+  static func nudge(_ c: ConnectionRef, but set: EpollSetRef? = nil) {
     guard c.pointee.registrations != nil else { return }
     lock.lock()
-    nudgeLocked(c, but: nil)
-    lock.unlock()
-  }
-
-  /// The same for the sets other than `set`, whose lock is not held; ``lock`` is.
-  static func nudgeLocked(_ c: ConnectionRef, but set: EpollSetRef?) {
     forEachLocked(c) { registration in
       let other = registration.pointee.set
       if other == set { return }
@@ -338,6 +332,25 @@ enum Registrations {
       other.pointee.lock.unlock()
       wake(other)
     }
+    lock.unlock()
+  }
+
+  /// A bell has rung in a set: the connection's registrations there are hot. The connection, pinned.
+  static func heat(_ token: UInt64, in set: EpollSetRef) -> ConnectionRef? {
+    lock.lock()
+    defer { lock.unlock() }
+    guard let registration = RegistrationPool.registration(token), registration.pointee.set == set else { return nil }
+    let c = registration.pointee.connection
+    _ = c.pin(Pins.sleeper)
+    set.pointee.lock.lock()
+    forEachLocked(c) { if $0.pointee.set == set, $0.pointee.place == .cold { $0.heat() } }
+    if c.pointee.peerGone.load(ordering: .acquiring), registration.pointee.ownsBell {
+      // A bell that has hung up would ring for ever.
+      Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, c.pointee.bell)
+      registration.pointee.ownsBell = false
+    }
+    set.pointee.lock.unlock()
+    return c
   }
 
   /// Wakes a sleeper of the set, if there is one.

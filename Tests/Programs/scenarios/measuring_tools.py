@@ -9,7 +9,9 @@ from session import LOOPBACK, check, free_port, random_bytes
 @scenario("iperf3")
 def iperf3(session):
     port = free_port()
-    server = session.start("iperf3", ["iperf3", "-s", "-B", LOOPBACK, "-p", port], port=port)
+    server = session.start("iperf3", ["iperf3", "-s", "-B", LOOPBACK, "-p", port])
+    # To iperf3 a probe of its port is a client, and it is busy with it for a moment.
+    session.wait_for_listener(server, port)
     for extra in ([], ["-R"], ["-P", "2"], ["-P", "2", "-R"], ["--bidir"], ["-l", "1000"]):
         out = session.call("iperf3-client", ["iperf3", "-c", LOOPBACK, "-p", port, "-t", "1", "-J", *extra])
         end = json.loads(out)["end"]

@@ -1,0 +1,62 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// What a peer that died on its way back to TCP had not re-sent any more. Its ring outlives it, and this end knows how far the
+/// kernel stream came: the rest is read out of the ring, and only then has the kernel the last word.
+enum Inheriting {
+  /// A read has met the end of the kernel stream, or a reset. Gives the call bytes that are still in the ring, or the
+  /// reset that was kept back until they were read, in place of the kernel's answer.
+  static func answer(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) {
+    let isReset = call.pointee.result < 0 && call.pointee.error == ECONNRESET
+    guard isReset || call.pointee.result == 0, let wanted = Vectors.length(call), wanted > call.pointee.moved else {
+      return
+    }
+    c.pointee.receiveLock.lock()
+    defer { c.pointee.receiveLock.unlock() }
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .kernel, findRest(c) else {
+      if !isReset { tellReset(call, c) }
+      return
+    }
+    // A reset is told once, after the last byte.
+    if isReset { c.pointee.pendingError.store(ECONNRESET, ordering: .relaxed) }
+    take(call, c, min(wanted &- call.pointee.moved, c.pointee.consumer!.ready))
+  }
+
+  /// Whether the ring continues the stream behind what came over TCP. The receive lock is held.
+  private static func findRest(_ c: ConnectionRef) -> Bool {
+    guard !c.pointee.isFamily, c.pointee.cutover.isIdle, let segment = c.pointee.segment, c.pointee.consumer != nil
+    else {
+      return false
+    }
+    let peer = segment.side(c.pointee.role.peer)
+    let cut =
+      c.pointee.role == .leader
+      ? peer.fixedCut.pointee.load(ordering: .acquiring) : peer.cut.pointee.load(ordering: .acquiring)
+    let rest = c.pointee.cutover.remainder(
+      received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
+      peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
+    // The head is ahead of what TCP brought once some of the rest is read.
+    guard let rest, c.pointee.consumer!.refresh(), c.pointee.consumer!.skip(to: rest) else { return false }
+    return c.pointee.consumer!.ready > 0
+  }
+
+  private static func take(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, _ count: Int) {
+    if call.pointee.flags & Int32(MSG_TRUNC) == 0 {
+      Vectors.scatter(call, from: c.pointee.consumer!.bytes.baseAddress!, at: call.pointee.moved, count: count)
+    }
+    if call.pointee.flags & Int32(MSG_PEEK) == 0 {
+      _ = c.pointee.consumer!.free(count)
+      Stats.received(c)
+    }
+    call.pointee.result = count
+    call.pointee.error = 0
+  }
+
+  private static func tellReset(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) {
+    let error = c.pointee.pendingError.exchange(0, ordering: .relaxed)
+    guard error != 0 else { return }
+    call.pointee.result = -1
+    call.pointee.error = error
+  }
+}
