@@ -51,7 +51,7 @@ let package = Package(
     .executableTarget(
       name: "MillraceCLI",
       dependencies: [
-        "CLinux", "MillraceCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "MillraceCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "CoreTests", dependencies: ["MillraceCore"]),
     .testTarget(

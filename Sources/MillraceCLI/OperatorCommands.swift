@@ -1,5 +1,4 @@
 import ArgumentParser
-import CLinux
 import Glibc
 import MillraceCore
 
@@ -128,14 +127,21 @@ enum Operator {
   private static func knock(_ process: ProcessStatistics, _ page: borrowing OpenFile) {
     let word = page.bytes(at: StatsPage.Offset.wakeup, count: 4).number(Int32.self, at: 0) ?? -1
     guard word >= 0, OpenFile.link("/proc/\(process.pid)/fd/\(word)") == "anon_inode:[eventfd]" else { return }
-    let handle = Int32(cl_syscall6(Int(SYS_pidfd_open), Int(process.pid), 0, 0, 0, 0, 0))
-    guard handle >= 0 else { return }
+    guard let handle = pidfd("pidfd_open", process.pid, 0) else { return }
     defer { close(handle) }
-    let event = Int32(cl_syscall6(Int(SYS_pidfd_getfd), Int(handle), Int(word), 0, 0, 0, 0))
-    guard event >= 0 else { return }
+    guard let event = pidfd("pidfd_getfd", handle, word) else { return }
     defer { close(event) }
     var one: UInt64 = 1
     _ = write(event, &one, 8)
+  }
+
+  /// Calls one of the functions of sys/pidfd.h, which the Glibc module does not show: all take three words, the last of
+  /// them 0 here. Nil if it fails, or this glibc has none (before 2.36).
+  private static func pidfd(_ name: String, _ first: Int32, _ second: Int32) -> Int32? {
+    typealias Function = @convention(c) (Int32, Int32, UInt32) -> Int32
+    guard let symbol = dlsym(nil, name) else { return nil }
+    let result = unsafeBitCast(symbol, to: Function.self)(first, second, 0)
+    return result < 0 ? nil : result
   }
 
   /// Says what came of it. Lanes are left within a moment.

@@ -58,9 +58,16 @@ enum Leaving {
     Registrations.toKernel(c)
   }
 
+  /// The kernel's FIN, for a stream that this end has finished on the lane. Everything before it has been re-sent.
+  static func finishKernel(_ c: ConnectionRef) {
+    guard c.pointee.writeShut.load(ordering: .relaxed) || c.pointee.producer?.isFinished == true else { return }
+    Kernel.shutdown(c.pointee.fd, Int32(SHUT_WR))
+  }
+
   private static func openGates(_ c: ConnectionRef) {
     c.receive(on: .kernel)
     c.send(on: .kernel)
+    finishKernel(c)
     // Releases the paths to whoever enters through the open gates.
     c.pointee.pins.bitwiseAnd(~(Pins.sendGate | Pins.receiveGate), ordering: .sequentiallyConsistent)
   }
@@ -107,7 +114,7 @@ enum Leaving {
     if c.pointee.producer!.refresh(), c.pointee.producer!.pending > 0 {
       c.pointee.pendingError.store(ECONNRESET, ordering: .releasing)
       // After that a write breaks the pipe, and nothing more is read.
-      _ = Kernel.call(Int(SYS_shutdown), Int(c.pointee.fd), Int(SHUT_RDWR))
+      Kernel.shutdown(c.pointee.fd, Int32(SHUT_RDWR))
     }
   }
 
@@ -270,6 +277,7 @@ enum Resend {
       }
     }
     c.pointee.isResending = false
+    Leaving.finishKernel(c)
     c.send(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
     _ = openReceive(c)

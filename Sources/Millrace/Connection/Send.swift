@@ -53,6 +53,7 @@ enum Send {
         SharedLane.attend(c)
         if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
+      if isFinished(c) { return brokenPipe(call, c) }
       if mustAskKernel(c) { return askKernel(call, c) }
       let put = c.pointee.isFamily ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
       if put < 0 { return giveUp(call, c) }
@@ -139,11 +140,24 @@ enum Send {
 
   // MARK: The peer is gone, or this end has shut down
 
-  /// Whether the answer is the kernel's: EPIPE after a shutdown, and whatever TCP says to who sends to a dead peer.
+  /// Whether this end has shut down its stream, in whichever of its processes.
+  @inline(__always)
+  private static func isFinished(_ c: ConnectionRef) -> Bool {
+    c.pointee.writeShut.load(ordering: .relaxed) || c.pointee.producer!.isFinished
+  }
+
+  /// What the kernel does to who sends after a shutdown; its own stream is still open, for records.
+  private static func brokenPipe(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.pointee.sendLock.unlock()
+    if call.pointee.moved > 0 { return done(call, call.pointee.moved) }
+    if call.pointee.flags & Int32(MSG_NOSIGNAL) == 0 { Kernel.raise(SIGPIPE) }
+    return done(call, 0, error: EPIPE)
+  }
+
+  /// Whether the answer is the kernel's: whatever TCP says to who sends to a dead peer, or after a shutdown.
   @inline(__always)
   private static func mustAskKernel(_ c: ConnectionRef) -> Bool {
-    if c.pointee.writeShut.load(ordering: .relaxed) { return true }
-    if c.pointee.producer!.isFinished { return true }
+    if isFinished(c) { return true }
     guard c.pointee.sendPath.load(ordering: .relaxed) == .lane else { return false }
     return c.pointee.consumer!.finishFlags & (FinishFlags.closed | FinishFlags.reset) != 0
       || c.pointee.peerGone.load(ordering: .relaxed)

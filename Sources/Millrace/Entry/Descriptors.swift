@@ -22,24 +22,37 @@ enum Descriptors {
     Options.decline(c, reason)
   }
 
-  /// shutdown(2): FIN on the lane first; the kernel's follows with the real call.
-  static func shutdown(_ c: ConnectionRef, _ how: Int32) {
-    guard how >= 0, how <= 2 else { return }
+  /// shutdown(2). The answer's errno, 0 for success; nil if the kernel is to be asked.
+  ///
+  /// A lane's stream ends in its ring. The kernel's own FIN waits until the connection is TCP's again: it could send
+  /// neither a record nor what has to be re-sent behind it.
+  static func shutdown(_ c: ConnectionRef, _ how: Int32) -> Int32? {
+    guard how >= 0, how <= 2 else { return nil }
     // A stream that ends in a direction on the kernel path stays there: its end is what a cutover could not tell from
     // the peer's death.
     if c.pointee.attempt.load(ordering: .acquiring) != .attached { Options.decline(c, .notConnected) }
     if c.pointee.wireup.stage.isMoving { Closing.settle(c) }
-    guard c.pointee.wireup.stage == .attached else { return }
     c.lockBoth()
+    let stage = c.pointee.wireup.stage
+    guard stage == .attached || stage.isMoving, !Leaving.peerIsGone(c) else {
+      c.unlockBoth()
+      return nil
+    }
     SharedLane.refresh(c)
+    // A connection that both have finished is over (TCP_CLOSE, or in TIME-WAIT without a socket).
+    let isOver = c.pointee.producer!.isFinished && c.pointee.consumer!.finishFlags != 0
     if how != Int32(SHUT_RD) {
       c.pointee.writeShut.store(true, ordering: .sequentiallyConsistent)
       let bits = c.pointee.producer!.finish(FinishFlags.finished)
       if bits != 0 { Bell.ringReaders(c, bits) }
     }
-    if how != Int32(SHUT_WR) { c.pointee.readShut.store(true, ordering: .sequentiallyConsistent) }
+    if how != Int32(SHUT_WR) {
+      c.pointee.readShut.store(true, ordering: .sequentiallyConsistent)
+      Kernel.shutdown(c.pointee.fd, Int32(SHUT_RD))
+    }
     c.unlockBoth()
     Waiters.wake(c)
+    return isOver ? ENOTCONN : 0
   }
 }
 

@@ -89,8 +89,9 @@ public func millraceDuplicated(_ from: Int32, _ to: Int32) {
 @c(millrace_shutdown)
 public func millraceShutdown(_ fd: Int32, _ how: Int32, _ error: UnsafeMutablePointer<Int32>) -> Bool {
   guard let c = Table.connection(fd) else { return false }
-  Descriptors.shutdown(c, how)
-  return false
+  guard let answer = Descriptors.shutdown(c, how) else { return false }
+  error.pointee = answer
+  return true
 }
 
 @c(millrace_flags_changed)

@@ -34,6 +34,11 @@ enum Kernel {
   }
 
   static func processID() -> Int32 { Int32(truncatingIfNeeded: call(Int(SYS_getpid))) }
+  /// Sends a signal to the calling thread, as the kernel does for what a call of its own has done.
+  static func raise(_ signal: Int32) {
+    _ = call(Int(SYS_tgkill), Int(processID()), Int(threadID()), Int(signal))
+  }
+
   static func threadID() -> UInt32 { UInt32(truncatingIfNeeded: call(Int(SYS_gettid))) }
 
   /// CLOCK_MONOTONIC in nanoseconds, through the vDSO.
@@ -101,6 +106,10 @@ enum Kernel {
       }
     }
     return r < 0 ? nil : value
+  }
+
+  static func shutdown(_ fd: Int32, _ how: Int32) {
+    _ = call(Int(SYS_shutdown), Int(fd), Int(how))
   }
 
   /// A queue length that an ioctl reports (FIONREAD, SIOCOUTQ), in bytes.
