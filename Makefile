@@ -70,6 +70,7 @@ unit: toolchain ## Run the unit and simulation tests
 
 conformance: build ## Compare what C programs observe on the bare kernel and on lanes
 	@echo "== conformance"
+	@$(MAKE) --no-print-directory -s -j2 -C Tests/Conformance
 	@$(PYTHON) Tests/Conformance/run.py
 
 simulate: toolchain ## Run the protocol's simulation over SEEDS=FIRST..LAST (default: a million schedules)

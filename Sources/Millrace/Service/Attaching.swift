@@ -238,17 +238,22 @@ enum Attaching {
     listening = 0
     Pool.forEach { c in
       let stage = c.pointee.wireup.stage
-      guard stage.isTimed || stage == .listening, c.pin(Pins.sleeper) & Pins.closing == 0 else { return }
-      if stage.isMoving { Mover.advance(c) }
-      if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
-      if now > c.pointee.wireup.deadline { expire(c) }
-      // A peer that has let several deadlines go by is no reason to hurry.
-      if c.pointee.wireup.stage.isTimed {
-        if c.pointee.wireup.patience < 1_000_000_000 { timed += 1 } else { listening += 1 }
-      }
-      if c.pointee.wireup.stage == .listening { listening += 1 }
+      guard stage.isTimed || stage == .listening else { return }
+      // A record that is being closed is left to who closes it, but for the pin.
+      if c.pin(Pins.sleeper) & Pins.closing == 0 { lookAt(c, now) }
       c.unpin(Pins.sleeper)
     }
+  }
+
+  private static func lookAt(_ c: ConnectionRef, _ now: UInt64) {
+    if c.pointee.wireup.stage.isMoving { Mover.advance(c) }
+    if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
+    if now > c.pointee.wireup.deadline { expire(c) }
+    // A peer that has let several deadlines go by is no reason to hurry.
+    if c.pointee.wireup.stage.isTimed {
+      if c.pointee.wireup.patience < 1_000_000_000 { timed += 1 } else { listening += 1 }
+    }
+    if c.pointee.wireup.stage == .listening { listening += 1 }
   }
 
   private static func expire(_ c: ConnectionRef) {
