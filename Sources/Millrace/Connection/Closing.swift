@@ -67,7 +67,13 @@ enum Closing {
   private static func leaveLane(_ c: ConnectionRef, fd: Int32) {
     if c.pointee.wireup.stage.isMoving { settle(c) }
     c.lockBoth()
-    if c.pointee.wireup.stage == .attached { sayFarewell(c, fd: fd) }
+    if c.pointee.wireup.stage == .attached {
+      sayFarewell(c, fd: fd)
+    } else if c.pointee.wireup.stage.isMoving, !c.isShared {
+      // The peer writes no record any more, and finds what TCP does not bring in the ring.
+      _ = c.pointee.producer?.finish(FinishFlags.finished | FinishFlags.closed)
+    }
+    if !c.isShared { Leaving.dropRecords(c) }
     c.pointee.readShut.store(true, ordering: .sequentiallyConsistent)
     c.pointee.wireup.stage = .ended
     c.unlockBoth()

@@ -74,7 +74,9 @@ enum KernelPath {
       if ours < bytes, !peeked { ours += Mover.takeRecords(c, from: call, at: ours, count: bytes - ours) }
     }
     // The end of the kernel stream is not the end of the stream while the peer's ring may hold more.
-    let endOfKernel = bytes == 0 && Vectors.length(call) != 0 && c.pointee.wireup.stage == .wired
+    let isReset = bytes < 0 && call.pointee.error == ECONNRESET
+    let endOfKernel = (bytes == 0 || isReset) && Vectors.length(call) != 0 && c.pointee.wireup.stage == .wired
+    if isReset, endOfKernel { Leaving.noteError(c, ECONNRESET) }
     if endOfKernel { _ = Leaving.kernelEnded(c) }
     c.unlockBoth()
     c.unpin(kind)

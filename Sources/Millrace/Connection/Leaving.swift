@@ -48,6 +48,37 @@ enum Leaving {
   private static let mostPatience: Int32 = 200
   private static let farewellPatience = Atomic<Int32>(200)
 
+  /// Takes what no application may see out of the kernel path: records of a peer that was about to leave when it closed or
+  /// died. Otherwise they would be read as the stream's last bytes, or, unread at a close, make the kernel reset. An error
+  /// that is met is kept for the application, unless it is the answer to a record of this end's: a peer that has closed in
+  /// good order does not reset. Both locks are held.
+  static func dropRecords(_ c: ConnectionRef) {
+    var expected = 0
+    switch c.pointee.cutover.inbound {
+    case .application: return
+    case .until(let cut): expected = cut == c.pointee.kernelReceived.load(ordering: .relaxed) ? Record.byteCount : 0
+    case .records: expected = Int.max
+    }
+    withUnsafeTemporaryAllocation(byteCount: Record.byteCount, alignment: 8) { space in
+      while expected > 0 {
+        let r = Kernel.receive(c.pointee.fd, space.baseAddress!, min(expected, space.count))
+        if r <= 0 {
+          if r < 0, r != -Int(EAGAIN), r != -Int(EINTR) { noteError(c, Int32(truncatingIfNeeded: 0 &- r)) }
+          return
+        }
+        c.pointee.kernelReceived.wrappingAdd(UInt64(r), ordering: .relaxed)
+        expected &-= r
+      }
+    }
+  }
+
+  /// Keeps an error of the kernel path until the application has read everything before it.
+  static func noteError(_ c: ConnectionRef, _ error: Int32) {
+    let flags = c.pointee.consumer?.finishFlags ?? 0
+    if flags & FinishFlags.closed != 0, flags & FinishFlags.reset == 0 { return }
+    c.pointee.pendingError.store(error, ordering: .releasing)
+  }
+
   /// Another process of this end has moved the connection back to TCP. What this one knew of the stream is out of date,
   /// so it never tries again.
   static func followSibling(_ c: ConnectionRef) {

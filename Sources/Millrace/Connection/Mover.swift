@@ -326,6 +326,10 @@ enum Mover {
   /// Writes the records that are due. False if the kernel's buffer is full: then nothing may overtake them. On a dead
   /// connection they are as good as written, and what the kernel has to say of it is found by reading.
   private static func flushRecords(_ c: ConnectionRef) -> Bool {
+    // A record that reaches a socket which has been closed makes the kernel reset, and drop what the peer still had to send.
+    if c.pointee.outgoing.count > 0, let flags = c.pointee.consumer?.finishFlags, flags & FinishFlags.closed != 0 {
+      c.pointee.outgoing.drop(c.pointee.outgoing.count)
+    }
     while c.pointee.outgoing.count > 0 {
       switch c.pointee.outgoing.withBytes({ Resend.write(c, $0, $1) }) {
       case .wrote(let bytes): c.pointee.outgoing.drop(bytes)

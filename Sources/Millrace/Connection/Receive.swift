@@ -131,7 +131,10 @@ enum Receive {
     let flags = call.pointee.flags & (Int32(MSG_PEEK) | Int32(MSG_TRUNC))
     let moved = cl_receive_vector(
       c.pointee.fd, call.pointee.vector, call.pointee.vector_count, call.pointee.moved, count, flags)
-    if moved < 0 { return 0 }
+    if moved < 0 {
+      if moved == -Int(ECONNRESET) { Leaving.noteError(c, ECONNRESET) }
+      return 0
+    }
     if moved > 0, !peek { c.pointee.kernelReceived.wrappingAdd(UInt64(moved), ordering: .relaxed) }
     return moved
   }
@@ -192,9 +195,12 @@ enum Receive {
     c.pointee.receiveLock.unlock()
     if moved > 0 || readShut { return done(call, moved) }
     guard Leaving.peerIsGone(c) else { return done(call, 0) }
+    Leaving.awaitKernelEnd(c)
+    c.lockBoth()
+    if c.pointee.receivePath.load(ordering: .relaxed) == .lane { Leaving.dropRecords(c) }
+    c.unlockBoth()
     let error = c.pointee.pendingError.exchange(0, ordering: .acquiringAndReleasing)
     if error != 0 { return done(call, 0, error: error) }
-    Leaving.awaitKernelEnd(c)
     Leaving.returnToKernel(c)
     return begin(call, c)
   }
