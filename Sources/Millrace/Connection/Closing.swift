@@ -4,8 +4,9 @@ import Synchronization
 
 /// The end of a descriptor, and of the connection with its last one.
 enum Closing {
-  /// Before the real close of a descriptor that names `c`.
-  static func close(_ c: ConnectionRef, fd: Int32) {
+  /// Before the real close of a descriptor that names `c`, or before connect(2) to AF_UNSPEC, with which the kernel
+  /// resets.
+  static func close(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
     Table.lock.lock()
     guard c.isNamed(by: fd) else { return Table.lock.unlock() }
     mr_set_entry(fd, nil)
@@ -13,7 +14,7 @@ enum Closing {
     let isLast = c.pointee.descriptors == 0
     if !isLast, c.pointee.fd == fd { c.pointee.fd = otherName(of: c) }
     Table.lock.unlock()
-    if isLast { last(c, fd: fd) }
+    if isLast { last(c, fd: fd, resets: resets) }
   }
 
   /// Another descriptor of the connection. Rare: it was dup'ed, and the first name is closed.
@@ -36,7 +37,7 @@ enum Closing {
     Table.lock.lock()
   }
 
-  private static func last(_ c: ConnectionRef, fd: Int32) {
+  private static func last(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
     // This call is inside as well: what it looks at stays until it leaves.
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
@@ -45,7 +46,7 @@ enum Closing {
     {
       return
     }
-    if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd) }
+    if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd, resets: resets) }
     if c.pointee.registrations != nil { Registrations.removeAll(c) }
     // Whoever is inside, or comes now, sees this and leaves; the last to leave finishes.
     let now = c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent).newValue
@@ -64,11 +65,11 @@ enum Closing {
     return true
   }
 
-  private static func leaveLane(_ c: ConnectionRef, fd: Int32) {
+  private static func leaveLane(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
     if c.pointee.wireup.stage.isMoving { settle(c) }
     c.lockBoth()
     if c.pointee.wireup.stage == .attached {
-      sayFarewell(c, fd: fd)
+      sayFarewell(c, fd: fd, resets: resets)
     } else if c.pointee.wireup.stage.isMoving, !c.isShared {
       // The peer writes no record any more, and finds what TCP does not bring in the ring.
       _ = c.pointee.producer?.finish(FinishFlags.finished | FinishFlags.closed)
@@ -118,12 +119,13 @@ enum Closing {
   }
 
   /// FIN or RESET on the lane; the kernel's own follows with the real close. Both locks are held.
-  private static func sayFarewell(_ c: ConnectionRef, fd: Int32) {
+  private static func sayFarewell(_ c: ConnectionRef, fd: Int32, resets: Bool) {
     // Whoever closes last says it. Should two do so at once, the bell's hang-up says as much.
     if c.isShared { return }
     Stats.count(.laneEnds)
     SharedLane.refresh(c)
     var flags = FinishFlags.finished | FinishFlags.closed
+    if resets { flags |= FinishFlags.reset }
     if isUnread(c) || lingersNot(fd) {
       flags |= FinishFlags.reset
       // Bytes that nobody will read are answered with a reset (RFC 1122 4.2.2.13): the kernel has to say so too.

@@ -131,7 +131,7 @@ public func millraceEpollInside(_ outer: Int32, _ inner: Int32) {
 public func millraceDisconnecting(_ fd: Int32) {
   guard let c = Table.connection(fd) else { return }
   let nonblocking = c.pointee.nonblocking.load(ordering: .relaxed)
-  Closing.close(c, fd: fd)
+  Closing.close(c, fd: fd, resets: true)
   _ = Table.track(fd, nonblocking: nonblocking)
 }
 
