@@ -309,6 +309,8 @@ enum Mover {
     // The peer's death was noticed before its last mark was read.
     if c.pointee.wireup.isOrphan { Leaving.bereave(c) }
     c.pointee.reason = .none
+    // Arms the edge again, whoever has moved the stream: a record may have come together with the mark.
+    Attaching.watchHangUpOnly(c)
     c.pointee.lanes &+= 1
     Stats.count(.attaches)
     Stats.publish(c)

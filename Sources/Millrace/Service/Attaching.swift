@@ -3,7 +3,8 @@ import MillraceShim
 import Synchronization
 
 /// The way of one candidate from the threshold to a wired lane: rendezvous, proof of identity, offer and answer.
-/// Service thread only, but for ``ended(_:)``.
+/// Service thread only, but for ``ended(_:)`` and
+/// ``watchHangUpOnly(_:)``.
 enum Attaching {
   /// Connections with a deadline that is near, and listeners that wait.
   nonisolated(unsafe) static var timed = 0
@@ -205,7 +206,7 @@ enum Attaching {
 
   /// On the lane the bell is for the application's waits; the service hears only its end, and what the kernel path says:
   /// a peer's records, errors.
-  private static func watchHangUpOnly(_ c: ConnectionRef) {
+  static func watchHangUpOnly(_ c: ConnectionRef) {
     Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
     Service.watch(c, c.pointee.fd, .kernel, EPOLLIN.rawValue | EPOLLET.rawValue)
   }
