@@ -25,10 +25,14 @@ enum Inheriting {
 
   /// Whether the ring continues the stream behind what came over TCP. The receive lock is held.
   private static func findRest(_ c: ConnectionRef) -> Bool {
-    guard !c.pointee.isFamily, c.pointee.cutover.isIdle, let segment = c.pointee.segment, c.pointee.consumer != nil
-    else {
-      return false
-    }
+    guard !c.pointee.isFamily, c.pointee.cutover.isIdle, c.pointee.consumer != nil else { return false }
+    return skipToRest(c) && c.pointee.consumer!.ready > 0
+  }
+
+  /// Moves the consumer to where the ring of a peer that is gone continues the kernel stream. False if it does not. The
+  /// receive lock is held.
+  static func skipToRest(_ c: ConnectionRef) -> Bool {
+    guard let segment = c.pointee.segment else { return false }
     let peer = segment.side(c.pointee.role.peer)
     let cut =
       c.pointee.role == .leader
@@ -37,8 +41,8 @@ enum Inheriting {
       received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
       peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
     // The head is ahead of what TCP brought once some of the rest is read.
-    guard let rest, c.pointee.consumer!.refresh(), c.pointee.consumer!.skip(to: rest) else { return false }
-    return c.pointee.consumer!.ready > 0
+    guard let rest else { return false }
+    return c.pointee.consumer!.refresh() && c.pointee.consumer!.skip(to: rest)
   }
 
   private static func take(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, _ count: Int) {

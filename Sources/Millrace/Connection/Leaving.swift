@@ -181,16 +181,8 @@ enum Leaving {
   /// The peer died in the middle of the cutover, and its last bytes over TCP are read. Shared memory outlives it: what it
   /// had put into its ring behind its cut comes next. What this end had put into its own has no reader any more.
   private static func inheritRing(_ c: ConnectionRef) {
-    guard let segment = c.pointee.segment, c.pointee.consumer != nil else { return }
-    let peer = segment.side(c.pointee.role.peer)
-    let cut =
-      c.pointee.role == .leader
-      ? peer.fixedCut.pointee.load(ordering: .acquiring) : peer.cut.pointee.load(ordering: .acquiring)
-    let position = c.pointee.cutover.remainder(
-      received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
-      peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
-    let continues = position.map { c.pointee.consumer!.refresh() && c.pointee.consumer!.skip(to: $0) } ?? false
-    if !continues { c.pointee.consumer!.skipAll() }
+    guard c.pointee.segment != nil, c.pointee.consumer != nil else { return }
+    if !Inheriting.skipToRest(c) { c.pointee.consumer!.skipAll() }
     setGone(c)
     c.receive(on: .lane)
     c.send(on: .lane)
