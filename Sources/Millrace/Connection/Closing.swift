@@ -132,7 +132,7 @@ enum Closing {
       setLingerZero(fd)
     }
     let bits = c.pointee.producer!.finish(flags)
-    let peer = c.pointee.segment!.side(c.pointee.role.peer)
+    let peer = c.pointee.segment!.side(c.pointee.laneRole.peer)
     if bits != 0 { Bell.ringReaders(c, bits) }
     let writers = peer.takeWriters()
     if writers != 0 { Bell.ringWriters(c, writers) }

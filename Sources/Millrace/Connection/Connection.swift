@@ -39,6 +39,9 @@ struct Connection: ~Copyable {
   /// Calls inside C with a hold on this record, and the gates; see ``Pins``. The one field that outlives a recycling.
   let pins = Atomic<UInt64>(0)
   var role: Role = .leader
+  /// Who leads on the lane. On shared memory as ``role``; on verbs an end that only receives cannot lead, and the wireup
+  /// agrees on one.
+  var laneRole: Role = .leader
   /// Whether connect or accept has been seen, so that ``role`` means something.
   var hasRole = false
   /// The cause for which there is no lane, if any.

@@ -33,9 +33,9 @@ enum Inheriting {
   /// receive lock is held.
   static func skipToRest(_ c: ConnectionRef) -> Bool {
     guard let segment = c.pointee.segment else { return false }
-    let peer = segment.side(c.pointee.role.peer)
+    let peer = segment.side(c.pointee.laneRole.peer)
     let cut =
-      c.pointee.role == .leader
+      c.pointee.laneRole == .leader
       ? peer.fixedCut.pointee.load(ordering: .acquiring) : peer.cut.pointee.load(ordering: .acquiring)
     let rest = c.pointee.cutover.remainder(
       received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,

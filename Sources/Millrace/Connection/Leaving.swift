@@ -131,7 +131,7 @@ enum Leaving {
   /// Wakes whoever sleeps on the arm words, in whichever process of this end, whatever the words say: the peer can write
   /// to them, and may have taken the bits that ask for a wake-up.
   static func rouse(_ c: ConnectionRef) {
-    guard let side = c.pointee.segment?.side(c.pointee.role) else { return }
+    guard let side = c.pointee.segment?.side(c.pointee.laneRole) else { return }
     Waiters.release(side.readerArm)
     Waiters.release(side.writerArm)
   }
@@ -154,7 +154,7 @@ enum Leaving {
   private static func leftWhileMoving(_ c: ConnectionRef) {
     let stage = c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring)
     // A follower that died before it learned has put nothing into its ring. A leader may have, once it has offered.
-    let isUnlearned = stage == LaneStage.offered && c.pointee.role == .leader
+    let isUnlearned = stage == LaneStage.offered && c.pointee.laneRole == .leader
     if stage == LaneStage.fresh || stage == LaneStage.aborted || isUnlearned, cancel(c, .laneAborted) { return }
     c.pointee.wireup.isOrphan = true
     if c.pointee.wireup.kernelEnded { inheritRing(c) }
@@ -167,7 +167,9 @@ enum Leaving {
     guard c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching else { return true }
     // A peer that closes, or half-closes, lets an attempt come to its end or gives it up first. So an end in the middle of
     // one is a death, unless the peer has agreed to nothing yet.
-    if c.pointee.wireup.stage == .wired, c.pointee.role == .leader || !leaderHasOffered(c) { cancel(c, .laneAborted) }
+    if c.pointee.wireup.stage == .wired, c.pointee.laneRole == .leader || !leaderHasOffered(c) {
+      cancel(c, .laneAborted)
+    }
     // What cannot be given up waits for a record that will never come.
     if c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching { inheritRing(c) }
     return true

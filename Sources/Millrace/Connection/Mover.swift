@@ -43,7 +43,7 @@ enum Mover {
         return Resend.openReceive(c) || isOut || readKernel(c)
       }
       if peerGaveUp(c) { return true }
-      return (c.pointee.role == .leader ? tryOffer(c) : tryLearn(c)) || readKernel(c)
+      return (c.pointee.laneRole == .leader ? tryOffer(c) : tryLearn(c)) || readKernel(c)
     case .offered:
       return heardLearned(c) || peerGaveUp(c) || readKernel(c)
     case .marked:
@@ -90,7 +90,7 @@ enum Mover {
     // Releases the cut, for whoever sees the stage. If the peer has given up meanwhile, heardLearned finds out.
     _ = segment.header.stage.pointee.compareExchange(
       expected: LaneStage.fresh, desired: LaneStage.offered, ordering: .acquiringAndReleasing)
-    Bell.signal(c.pointee.bell)
+    Bell.signal(c)
     return true
   }
 
@@ -244,7 +244,7 @@ enum Mover {
 
   private static func takeMark(_ c: ConnectionRef, _ words: Nonce) {
     Stats.count(.marksRead)
-    let matches = words == c.pointee.nonce.mark(from: c.pointee.role.peer)
+    let matches = words == c.pointee.nonce.mark(from: c.pointee.laneRole.peer)
     _ = handle(c) { () throws(Cutover.Violation) in
       // Whether the leader moved is agreed in shared memory, so other bytes in this place are nobody's.
       guard matches else { throw .badMark }
@@ -255,16 +255,16 @@ enum Mover {
   // MARK: Effects
 
   static func perform(_ effects: CutoverEffects, _ c: ConnectionRef) {
-    let own = c.pointee.segment!.side(c.pointee.role)
+    let own = c.pointee.segment!.side(c.pointee.laneRole)
     limitKernel(c)
     if effects.publishesCut {
       own.cut.pointee.store(c.pointee.cutover.ownCut &+ 1, ordering: .releasing)
-      Bell.signal(c.pointee.bell)
+      Bell.signal(c)
     }
-    if effects.acknowledges { Bell.signal(c.pointee.bell) }
+    if effects.acknowledges { Bell.signal(c) }
     if effects.writesMark {
       Stats.count(.marksWritten)
-      queue(c.pointee.nonce.mark(from: c.pointee.role), c)
+      queue(c.pointee.nonce.mark(from: c.pointee.laneRole), c)
     }
     if effects.writesLearned { queue(Record.learned.encoded(for: c.pointee.nonce), c) }
     if let position = effects.detachPosition {

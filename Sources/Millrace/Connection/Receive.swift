@@ -256,7 +256,7 @@ enum Receive {
     Waiters.startClock(call, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
-      let word = c.pointee.segment!.side(c.pointee.role).readerArm
+      let word = c.pointee.segment!.side(c.pointee.laneRole).readerArm
       Waiters.sleep(call, on: word)
       guard c.pointee.consumer!.mustWait(arming: ArmBits.futex),
         !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),

@@ -222,7 +222,7 @@ enum Send {
     }
     Waiters.startClock(call, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
-    let word = c.pointee.segment!.side(c.pointee.role).writerArm
+    let word = c.pointee.segment!.side(c.pointee.laneRole).writerArm
     Waiters.sleep(call, on: word)
     guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c),
       !c.pointee.isFamily || !SharedLane.mustLook(c)

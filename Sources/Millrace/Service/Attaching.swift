@@ -169,12 +169,13 @@ enum Attaching {
       c.pointee.carriedOut &+= c.pointee.producer!.tail
       c.pointee.carriedIn &+= c.pointee.consumer!.head
     }
-    let own = segment.side(c.pointee.role)
-    let peer = segment.side(c.pointee.role.peer)
+    c.pointee.laneRole = c.pointee.role
+    let own = segment.side(c.pointee.laneRole)
+    let peer = segment.side(c.pointee.laneRole.peer)
     c.pointee.producer = RingProducer(
-      data: segment.ring(c.pointee.role), capacity: segment.ringBytes, own: own, peer: peer)
+      data: segment.ring(c.pointee.laneRole), capacity: segment.ringBytes, own: own, peer: peer)
     c.pointee.consumer = RingConsumer(
-      data: UnsafeRawPointer(segment.ring(c.pointee.role.peer)), capacity: segment.ringBytes, own: own, peer: peer)
+      data: UnsafeRawPointer(segment.ring(c.pointee.laneRole.peer)), capacity: segment.ringBytes, own: own, peer: peer)
     c.pointee.segment = segment
     c.pointee.nonce = nonce
     c.pointee.records = RecordBuffer()
@@ -184,7 +185,7 @@ enum Attaching {
     c.pointee.family!.pointee.down.store(0, ordering: .relaxed)
     c.pointee.family!.pointee.bereaved.store(false, ordering: .relaxed)
     c.pointee.wireup.kernelEnded = false
-    c.pointee.cutover = Cutover(role: c.pointee.role)
+    c.pointee.cutover = Cutover(role: c.pointee.laneRole)
     return true
   }
 

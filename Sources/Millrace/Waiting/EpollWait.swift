@@ -179,7 +179,7 @@ enum EpollWait {
       return
     }
     guard let c = Registrations.heat(token, in: set) else { return }
-    Bell.drain(c.pointee.bell)
+    Bell.drain(c)
     // It may have rung for others as well (Waiters.drainBell).
     PollSleepers.wake(c)
     if c.pointee.registered.load(ordering: .relaxed) > 1 { Registrations.nudge(c, but: set) }

@@ -43,7 +43,7 @@ enum NestedSets {
     while let registration = at {
       at = registration.pointee.nextHot
       // A bell that rang for what has been read meanwhile must not go on showing it.
-      Bell.drain(registration.pointee.connection.pointee.bell)
+      Bell.drain(registration.pointee.connection)
     }
     set.armHot(ticket: nil)
     let isReady = set.hasReport()

@@ -31,7 +31,7 @@ extension PollWait {
     let reads = events & (Readiness.input | Readiness.readHangUp) != 0
     let writes = events & Readiness.output != 0
     guard reads != writes else { return nil }
-    let own = segment.side(c.pointee.role)
+    let own = segment.side(c.pointee.laneRole)
     return reads ? own.readerArm : own.writerArm
   }
 

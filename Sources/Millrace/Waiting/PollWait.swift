@@ -245,7 +245,7 @@ enum PollWait {
     guard c.pointee.receivePath.load(ordering: .acquiring) == .lane, let segment = c.pointee.segment else {
       return false
     }
-    let own = segment.side(c.pointee.role)
+    let own = segment.side(c.pointee.laneRole)
     let events = UInt32(UInt16(bitPattern: (wait.pointee.polled + index).pointee.events))
     if events & (Readiness.input | Readiness.readHangUp) != 0 {
       own.readerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)

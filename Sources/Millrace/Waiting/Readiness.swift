@@ -18,8 +18,8 @@ enum Readiness {
   @inline(__always)
   static func mask(_ c: ConnectionRef, for wanted: UInt32) -> UInt32 {
     guard wanted != 0, let segment = c.pointee.segment else { return 0 }
-    let own = segment.side(c.pointee.role)
-    let peer = segment.side(c.pointee.role.peer)
+    let own = segment.side(c.pointee.laneRole)
+    let peer = segment.side(c.pointee.laneRole.peer)
     var mask: UInt32 = 0
     let moving = c.pointee.receivePath.load(ordering: .acquiring) != .lane
     // The flags before the tail: what they end is then certainly seen.

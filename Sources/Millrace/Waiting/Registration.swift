@@ -57,7 +57,7 @@ struct Edge {
   init() {}
 
   init(_ c: ConnectionRef) {
-    guard let peer = c.pointee.segment?.side(c.pointee.role.peer) else { return }
+    guard let peer = c.pointee.segment?.side(c.pointee.laneRole.peer) else { return }
     refusals = c.pointee.refusals.load(ordering: .acquiring)
     // A close after a half-close is no news, until the kernel says so.
     let finish = peer.finish.pointee.load(ordering: .acquiring)
@@ -183,7 +183,7 @@ extension UnsafeMutablePointer where Pointee == Registration {
   func arm(ticket: UInt64?) {
     let c = pointee.connection
     guard let segment = c.pointee.segment, c.pointee.receivePath.load(ordering: .acquiring) == .lane else { return }
-    let own = segment.side(c.pointee.role)
+    let own = segment.side(c.pointee.laneRole)
     let interest = interest
     if interest & (Readiness.input | Readiness.readHangUp) != 0 {
       let word = own.readerArm.pointee.load(ordering: .relaxed)
@@ -197,7 +197,7 @@ extension UnsafeMutablePointer where Pointee == Registration {
       }
     }
     if interest & Readiness.output != 0,
-      !Readiness.isWritable(own, segment.side(c.pointee.role.peer), capacity: UInt64(segment.ringBytes))
+      !Readiness.isWritable(own, segment.side(c.pointee.laneRole.peer), capacity: UInt64(segment.ringBytes))
     {
       own.writerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)
     }

@@ -49,7 +49,7 @@ enum Waiters {
     c.pointee.changes.wrappingAdd(1, ordering: .sequentiallyConsistent)
     withUnsafePointer(to: c.pointee.changes) { Kernel.futexWake(UnsafeMutableRawPointer(mutating: $0)) }
     if let segment = c.pointee.segment {
-      let own = segment.side(c.pointee.role)
+      let own = segment.side(c.pointee.laneRole)
       release(own.readerArm)
       release(own.writerArm)
     }
@@ -72,7 +72,7 @@ enum Waiters {
   /// Takes the bytes out of the bell. It may have rung for others, whom the kernel puts back to sleep if they come to look
   /// too late: they are woken otherwise.
   static func drainBell(_ c: ConnectionRef) {
-    Bell.drain(c.pointee.bell)
+    Bell.drain(c)
     PollSleepers.wake(c)
     Registrations.nudge(c)
   }

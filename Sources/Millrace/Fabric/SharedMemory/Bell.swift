@@ -7,17 +7,17 @@ enum Bell {
   /// the direction's lock held or not; the connection is pinned either way.
   @inline(never)
   static func ringReaders(_ c: ConnectionRef, _ bits: UInt32) {
-    let side = c.pointee.segment!.side(c.pointee.role.peer)
+    let side = c.pointee.segment!.side(c.pointee.laneRole.peer)
     if bits & ArmBits.futex != 0 { wake(side.readerArm) }
-    if bits & ArmBits.bell != 0 { return _ = signal(c.pointee.bell) }
+    if bits & ArmBits.bell != 0 { return _ = signal(c) }
     if bits & ArmBits.group != 0 { ringGroup(c, side) }
   }
 
   /// Wakes the peer's writers.
   @inline(never)
   static func ringWriters(_ c: ConnectionRef, _ bits: UInt32) {
-    if bits & ArmBits.futex != 0 { wake(c.pointee.segment!.side(c.pointee.role.peer).writerArm) }
-    if bits & ArmBits.bell != 0 { _ = signal(c.pointee.bell) }
+    if bits & ArmBits.futex != 0 { wake(c.pointee.segment!.side(c.pointee.laneRole.peer).writerArm) }
+    if bits & ArmBits.bell != 0 { _ = signal(c) }
   }
 
   /// Rings for a sleeper who looks at all lanes with its ticket when it wakes, unless that was done.
@@ -25,9 +25,9 @@ enum Bell {
     // Partner: EpollSet.armHot. An older ticket than the one that the arm belongs to cannot be seen by who took the arm; and
     // by who sees an older one because the arm was left as it was, the tail was published before the sleeper's last look.
     let ticket = side.readerTicket.pointee.load(ordering: .sequentiallyConsistent)
-    guard let peer = c.pointee.peerProcess else { return _ = signal(c.pointee.bell) }
+    guard let peer = c.pointee.peerProcess else { return _ = signal(c) }
     if peer.pointee.isRung(ticket) { return Stats.count(.bellsSpared) }
-    if signal(c.pointee.bell) { peer.pointee.noteRung(ticket) }
+    if signal(c) { peer.pointee.noteRung(ticket) }
   }
 
   private static func wake(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
@@ -38,7 +38,8 @@ enum Bell {
   /// One byte for the peer's end of the Unix connection. If its buffer is full it is readable already. False if nothing
   /// was rung.
   @discardableResult
-  static func signal(_ bell: Int32) -> Bool {
+  static func signal(_ c: ConnectionRef) -> Bool {
+    let bell = c.pointee.bell
     guard bell >= 0 else { return false }
     Stats.count(.bellsRung)
     var byte: UInt8 = 1
@@ -46,7 +47,8 @@ enum Bell {
   }
 
   /// Takes the bytes out of the own end, so that it is not readable any more.
-  static func drain(_ bell: Int32) {
+  static func drain(_ c: ConnectionRef) {
+    let bell = c.pointee.bell
     guard bell >= 0 else { return }
     Stats.count(.bellsDrained)
     var rounds = 0
