@@ -47,3 +47,7 @@ void *mr_table[MR_TABLE_SIZE];
   }
 #define OTHER(result, name, parameters)
 #include "calls.def"
+
+ALIAS(__read, read);
+ALIAS(__write, write);
+ALIAS(__send, send);

@@ -1,24 +1,90 @@
-/// fork, exec, and the system calls that a program makes by number.
+/// fork, exec, and what ends a process.
 #include <alloca.h>
+#include <pty.h>
+#include <sched.h>
+#include <utmp.h>
 
 #include "real.h"
 
 extern char **environ;
 
-PUBLIC pid_t fork(void) {
-  ENTER();
-  // A vfork child that forks (nobody should) has nothing of ours to prepare.
-  if (shim_is_borrowed()) return real.fork();
-  millrace_before_fork();
-  pid_t child = real.fork();
+/// The rest of a fork, in parent and child. Before it comes millrace_before_fork.
+static pid_t forked(pid_t child) {
+  int error = errno;
   if (child == 0) {
     shim_forked();
     millrace_forked_child();
   } else {
-    int error = errno;
     millrace_after_fork(child);
-    errno = error;
   }
+  errno = error;
+  return child;
+}
+
+/// A vfork child that forks (nobody should) has nothing of ours to prepare.
+#define FORK(REAL)                         \
+  do {                                     \
+    if (shim_is_borrowed()) return (REAL); \
+    millrace_before_fork();                \
+    return forked((pid_t)(REAL));          \
+  } while (0)
+
+PUBLIC pid_t fork(void) {
+  ENTER();
+  FORK(real.fork());
+}
+ALIAS(__fork, fork);
+
+PUBLIC pid_t _Fork(void) {
+  ENTER();
+  FORK(real._Fork());
+}
+
+long shim_fork_by_number(long number, long a, long b, long c, long d, long e) {
+  FORK(real.syscall(number, a, b, c, d, e));
+}
+
+/// What a clone without CLONE_VM runs in its own copy of the parent's memory.
+struct cloned {
+  int (*body)(void *);
+  void *argument;
+};
+static int in_clone(void *start) {
+  struct cloned cloned = *(struct cloned *)start;
+  forked(0);
+  return cloned.body(cloned.argument);
+}
+
+PUBLIC int clone(int (*body)(void *), void *stack, int flags, void *argument, ...) {
+  ENTER();
+  va_list list;
+  va_start(list, argument);
+  pid_t *parent_tid = va_arg(list, pid_t *);
+  void *tls = va_arg(list, void *);
+  pid_t *child_tid = va_arg(list, pid_t *);
+  va_end(list);
+  if ((flags & CLONE_VM) != 0 || body == NULL || stack == NULL || shim_is_borrowed())
+    return real.clone(body, stack, flags, argument, parent_tid, tls, child_tid);
+  struct cloned start = {body, argument};
+  millrace_before_fork();
+  return forked(real.clone(in_clone, stack, flags, &start, parent_tid, tls, child_tid));
+}
+ALIAS(__clone, clone);
+
+/// forkpty(3) forks inside libc, past our fork.
+PUBLIC int forkpty(int *controller, char *name, const struct termios *attributes, const struct winsize *size) {
+  int terminal;
+  if (openpty(controller, &terminal, name, attributes, size) == -1) return -1;
+  pid_t child = fork();
+  if (child == 0) {
+    close(*controller);
+    if (login_tty(terminal) != 0) _exit(1);
+    return 0;
+  }
+  int error = errno;
+  close(terminal);
+  if (child == -1) close(*controller);
+  errno = error;
   return child;
 }
 
@@ -40,8 +106,8 @@ PUBLIC int daemon(int stay, int keep) {
   return 0;
 }
 
-/// The new image knows nothing of lanes: what survives the exec has to be a plain TCP socket by then. Should the exec
-/// fail, the connections are on TCP, and may earn a lane again.
+/// The new image knows nothing of lanes: what survives the exec is a plain TCP socket by then, for good. Should the
+/// exec fail, the connections are on TCP, and may earn a lane again.
 #define EXEC(REAL)                             \
   do {                                         \
     bool borrowed = shim_is_borrowed();        \
@@ -134,56 +200,32 @@ PUBLIC int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
   return real.posix_spawnp(pid, file, actions, attributes, arguments, environment);
 }
 
+// These spawn a shell inside libc.
+
+PUBLIC int system(const char *command) {
+  ENTER();
+  if (command != NULL) millrace_before_exec(shim_is_borrowed(), false);
+  return real.system(command);
+}
+
+PUBLIC FILE *popen(const char *command, const char *mode) {
+  ENTER();
+  millrace_before_exec(shim_is_borrowed(), false);
+  return real.popen(command, mode);
+}
+PUBLIC FILE *_IO_popen(const char *command, const char *mode);
+ALIAS(_IO_popen, popen);
+
+PUBLIC int wordexp(const char *words, wordexp_t *expanded, int flags) {
+  ENTER();
+  // Only a command substitution does.
+  if ((flags & WRDE_NOCMD) == 0 && strpbrk(words, "$`") != NULL) millrace_before_exec(shim_is_borrowed(), false);
+  return real.wordexp(words, expanded, flags);
+}
+
 /// The child of a later posix_spawn gets the connection under another number, whatever its close-on-exec flag says.
 PUBLIC int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int copy) {
   ENTER();
   if (shim_connection(fd) != NULL && !shim_is_borrowed()) millrace_decline_passed(fd);
   return real.posix_spawn_file_actions_adddup2(actions, fd, copy);
-}
-
-/// A call by number goes through the entry of its name, where it has one.
-PUBLIC long syscall(long number, ...) {
-  ENTER();
-  va_list list;
-  va_start(list, number);
-  long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long);
-  long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
-  va_end(list);
-  switch (number) {
-    case SYS_read: return read((int)a, (void *)b, (size_t)c);
-    case SYS_write: return write((int)a, (const void *)b, (size_t)c);
-    case SYS_readv: return readv((int)a, (const struct iovec *)b, (int)c);
-    case SYS_writev: return writev((int)a, (const struct iovec *)b, (int)c);
-    case SYS_recvfrom: return recvfrom((int)a, (void *)b, (size_t)c, (int)d, (struct sockaddr *)e, (socklen_t *)f);
-    case SYS_recvmsg: return recvmsg((int)a, (struct msghdr *)b, (int)c);
-    case SYS_recvmmsg: return recvmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d, (struct timespec *)e);
-    case SYS_sendto:
-      return sendto((int)a, (const void *)b, (size_t)c, (int)d, (const struct sockaddr *)e, (socklen_t)f);
-    case SYS_sendmsg: return sendmsg((int)a, (const struct msghdr *)b, (int)c);
-    case SYS_sendmmsg: return sendmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d);
-    case SYS_sendfile: return sendfile((int)a, (int)b, (off_t *)c, (size_t)d);
-    case SYS_splice: return splice((int)a, (off64_t *)b, (int)c, (off64_t *)d, (size_t)e, (unsigned)f);
-    case SYS_socket: return socket((int)a, (int)b, (int)c);
-    case SYS_listen: return listen((int)a, (int)b);
-    case SYS_connect: return connect((int)a, (const struct sockaddr *)b, (socklen_t)c);
-    case SYS_accept: return accept((int)a, (struct sockaddr *)b, (socklen_t *)c);
-    case SYS_accept4: return accept4((int)a, (struct sockaddr *)b, (socklen_t *)c, (int)d);
-    case SYS_shutdown: return shutdown((int)a, (int)b);
-    case SYS_close: return close((int)a);
-    case SYS_close_range: return close_range((unsigned)a, (unsigned)b, (int)c);
-    case SYS_dup: return dup((int)a);
-    case SYS_dup2: return dup2((int)a, (int)b);
-    case SYS_dup3: return dup3((int)a, (int)b, (int)c);
-    case SYS_fcntl: return fcntl((int)a, (int)b, c);
-    case SYS_ioctl: return ioctl((int)a, (unsigned long)b, (void *)c);
-    case SYS_getsockopt: return getsockopt((int)a, (int)b, (int)c, (void *)d, (socklen_t *)e);
-    case SYS_setsockopt: return setsockopt((int)a, (int)b, (int)c, (const void *)d, (socklen_t)e);
-    case SYS_poll: return poll((struct pollfd *)a, (nfds_t)b, (int)c);
-    case SYS_epoll_ctl: return epoll_ctl((int)a, (int)b, (int)c, (struct epoll_event *)d);
-    case SYS_epoll_wait: return epoll_wait((int)a, (struct epoll_event *)b, (int)c, (int)d);
-    case SYS_epoll_pwait: return epoll_pwait((int)a, (struct epoll_event *)b, (int)c, (int)d, (const sigset_t *)e);
-    case SYS_io_uring_setup: millrace_uring(); break;
-    default: break;
-  }
-  return real.syscall(number, a, b, c, d, e, f);
 }

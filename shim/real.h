@@ -1,6 +1,7 @@
 #ifndef MILLRACE_REAL_H
 #define MILLRACE_REAL_H
 /// libc's own functions, looked up once behind ours.
+#include <aio.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,6 +22,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include <wordexp.h>
 
 #include "millrace.h"
 
@@ -44,6 +46,9 @@ void shim_start(void);
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/// A second public name of one of libc's calls.
+#define ALIAS(second, name) PUBLIC __typeof__(name) second __attribute__((alias(#name)))
+
 /// Every entry begins with this: calls arrive before our constructor does.
 #define ENTER()                              \
   do {                                       \
@@ -55,6 +60,9 @@ long shim_raw(long number, long a, long b, long c, long d, long e, long f);
 
 /// The process that the tables describe. A vfork child runs in its parent's memory and must not touch them.
 bool shim_is_borrowed(void);
+
+/// A fork by its number, or a clone that amounts to one.
+long shim_fork_by_number(long number, long a, long b, long c, long d, long e);
 
 /// The process ends: tells Swift, once.
 void shim_tell_end(void);

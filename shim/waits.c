@@ -266,3 +266,6 @@ PUBLIC int epoll_pwait2(int epfd, struct epoll_event *events, int capacity, cons
     return real.epoll_pwait2(epfd, events, capacity, timeout, mask);
   return wait_on_set(set, epfd, events, capacity, deadline_of(timeout), mask);
 }
+
+ALIAS(__poll, poll);
+ALIAS(__select, select);

@@ -114,7 +114,8 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .unsupportedFamily: "The socket is not a TCP connection over IPv4 or IPv6."
     case .raced: "The descriptor was closed or replaced while a lane was being agreed."
     case .hiddenLimit: "The limit of hidden descriptors or of lanes in this process is reached."
-    case .stdio: "libc's stdio reads or writes the descriptor (fdopen, or it is stdin, stdout or stderr)."
+    case .stdio:
+      "libc itself reads or writes the descriptor (fdopen, dprintf, aio_read, or it is stdin, stdout or stderr)."
     case .peerLeft: "The peer left the lane; it is tried again when the traffic has doubled."
     case .chaos: "MILLRACE_CHAOS made the connection leave its lane; it may attach again at once."
     case .operator: "An operator wants this connection on TCP (`millrace off`), until told otherwise (`millrace on`)."
