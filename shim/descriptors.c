@@ -62,7 +62,8 @@ PUBLIC int accept4(int fd, struct sockaddr *address, socklen_t *length, int flag
 
 PUBLIC int close(int fd) {
   ENTER();
-  if (UNLIKELY(mr_entry(fd) != NULL) && !shim_is_borrowed() && !millrace_close(fd)) return errno = EBADF, -1;
+  if (mr_entry_kind(fd) == MR_HIDDEN) return errno = EBADF, -1;
+  if (UNLIKELY(mr_entry(fd) != NULL) && !shim_is_borrowed()) millrace_close(fd);
   return real.close(fd);
 }
 
@@ -74,8 +75,12 @@ static int close_around_hidden(unsigned first, unsigned last, int flags) {
   bool keeps = (flags & CLOSE_RANGE_CLOEXEC) != 0;
   for (unsigned fd = first; fd <= end; fd++) {
     if (LIKELY(mr_entry((int)fd) == NULL)) continue;
-    // In a vfork child everything of ours is closed by the exec that follows.
-    if (borrowed || keeps || millrace_close((int)fd)) continue;
+    if (mr_entry_kind((int)fd) != MR_HIDDEN) {
+      if (!borrowed && !keeps) millrace_close((int)fd);
+      continue;
+    }
+    // All of ours is closed by exec as it is.
+    if (keeps) continue;
     if (fd > from && real.close_range(from, fd - 1, flags) != 0) return -1;
     from = fd + 1;
   }
@@ -110,8 +115,8 @@ PUBLIC int dup(int fd) {
 
 /// What dup2 and dup3 do to their target, before and after.
 static int duplicate_onto(int from, int to, int flags, bool is_dup2) {
+  if (mr_entry_kind(from) == MR_HIDDEN || mr_entry_kind(to) == MR_HIDDEN) return errno = EBADF, -1;
   bool mine = (mr_entry(from) != NULL || mr_entry(to) != NULL) && from != to && !shim_is_borrowed();
-  if (mine && (mr_entry_kind(from) == MR_HIDDEN || mr_entry_kind(to) == MR_HIDDEN)) return errno = EBADF, -1;
   // A target that is tracked is closed by this; only if the source is good, though.
   if (mine && mr_entry(to) != NULL && shim_raw(SYS_fcntl, from, F_GETFD, 0, 0, 0, 0) >= 0) millrace_close(to);
   int r = is_dup2 ? real.dup2(from, to) : real.dup3(from, to, flags);
@@ -199,3 +204,8 @@ PUBLIC int setsockopt(int fd, int level, int name, const void *value, socklen_t 
   if (r == 0 && shim_connection(fd) != NULL) millrace_setsockopt_done(fd, level, name, value, length);
   return r;
 }
+
+ALIAS(__connect, connect);
+ALIAS(__close, close);
+ALIAS(__dup2, dup2);
+ALIAS(__fcntl, fcntl);

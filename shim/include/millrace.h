@@ -109,8 +109,9 @@ void millrace_before_fork(void);
 void millrace_after_fork(pid_t child);
 /// The process ends.
 void millrace_exit(void);
-/// An exec is about to happen. Connections whose descriptors survive it leave their lanes. `borrowed`: in a vfork
-/// child, whose descriptors the table does not describe. `replaces`: it is this process that becomes another program.
+/// An exec is about to happen, here or in a child that libc makes. Connections whose descriptors survive it are TCP's
+/// from now on. `borrowed`: in a vfork child, whose descriptors the table does not describe. `replaces`: it is this
+/// process that becomes another program.
 void millrace_before_exec(bool borrowed, bool replaces);
 void millrace_exec_failed(void);
 
@@ -128,7 +129,7 @@ void millrace_epoll_nested(int fd);
 void millrace_epoll_inside(int outer, int inner);
 /// connect(2) to AF_UNSPEC is about to dissolve the connection.
 void millrace_disconnecting(int fd);
-/// libc's own stdio reaches the descriptor from now on, past our entries.
+/// libc itself reaches the descriptor from now on, past our entries: stdio, dprintf, asynchronous requests.
 void millrace_decline_stdio(int fd);
 /// Before the real close. True: nothing of ours, or the last use; go on. False: a hidden descriptor, answer EBADF.
 bool millrace_close(int fd);
@@ -222,6 +223,8 @@ bool millrace_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event, int
 int shim_start_thread(void);
 /// Body of the service thread (Service/Service.swift).
 void millrace_service(void);
+/// The process that the tables describe. In a vfork child it is the parent.
+pid_t shim_owner(void);
 /// The child of a fork is a process of its own from now on.
 void shim_forked(void);
 /// Writes a message to standard error, preceded by "millrace: ", whatever descriptor 2 is. Never allocates.

@@ -48,6 +48,9 @@ struct Connection: ~Copyable {
   var reason: DeclineReason = .none
   /// A cause that has come up since the attempt began, as a ``DeclineReason``: no lane any more.
   let forbidden = Atomic<UInt8>(0)
+  /// An exec is under way that leaves a descriptor of the connection open, and has forbidden it to attach.
+  var survivesExec = false
+  var forbiddenByExec = false
   /// Attempts made so far.
   var attempts: UInt8 = 0
   let attempt = Atomic<Attempt>(.none)

@@ -41,65 +41,53 @@ enum Detaching {
       }
     }
   }
-}
 
-/// exec(3): the new image finds plain TCP sockets.
-enum Executing {
-  static func prepare(borrowed: Bool, replaces: Bool) {
-    guard Pool.highWater > 0 else { return }
-    Pool.forEach { c in
-      let attempt = c.pointee.attempt.load(ordering: .acquiring)
-      guard attempt == .attached || c.pointee.wireup.stage.isMoving else { return }
-      guard borrowed ? survivesBorrowed(c) : survives(c) else { return }
-      if c.pointee.wireup.stage.isMoving { Closing.settle(c) }
-      Detaching.detach(c, .descriptorPassed)
+  // MARK: By the service thread
+
+  /// A connection has been forbidden a lane by somebody who cannot move it himself: gives up an attempt, or begins to
+  /// leave. Service thread only.
+  static func beginInService(_ c: ConnectionRef, _ reason: DeclineReason) {
+    switch c.pointee.wireup.stage {
+    case .listening, .called, .calling: Attaching.refuse(c, reason)
+    case .wired: Mover.advance(c)
+    case .attached:
+      if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
+      begin(c, reason)
+    default: break
     }
-    guard Forking.isChild, !borrowed, replaces else { return }
-    Forking.isReplaced = true
-    Forking.letGo()
   }
 
-  /// The exec has failed: everything is as it was, but on TCP.
-  static func failed() {
-    guard Forking.isReplaced else { return }
-    Forking.isReplaced = false
-    Forking.takeBack()
-  }
+  /// Whether a vfork child has given away connections whose numbers mean something else in its own descriptors.
+  private static let isAsked = Atomic<Bool>(false)
 
-  /// Whether any descriptor of the connection is not closed by exec.
-  static func survives(_ c: ConnectionRef) -> Bool {
-    var left = c.pointee.descriptors
-    var fd: Int32 = 0
-    while left > 0, fd < Int32(MR_TABLE_SIZE) {
-      if c.isNamed(by: fd) {
-        left -= 1
-        if staysOpen(fd) { return true }
+  /// Has the parent's service thread move `c`, and returns when it is TCP's. For a vfork child.
+  static func haveParentDetach(_ c: ConnectionRef) {
+    let deadline = Kernel.now() &+ patience
+    isAsked.store(true, ordering: .releasing)
+    Service.prod()
+    while isOnLane(c), Kernel.now() < deadline {
+      let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
+      guard isOnLane(c) else { return }
+      withUnsafePointer(to: c.pointee.changes) {
+        Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
       }
-      fd += 1
     }
-    return false
   }
 
-  /// In a vfork child the table describes the parent: what its own descriptors are, only the kernel knows.
-  private static func survivesBorrowed(_ c: ConnectionRef) -> Bool {
-    guard let socket = inode(c.pointee.fd) else { return false }
-    var fd: Int32 = 0
-    while fd < 1024 {
-      if staysOpen(fd), inode(fd) == socket { return true }
-      fd += 1
+  private static func isOnLane(_ c: ConnectionRef) -> Bool {
+    c.pointee.attempt.load(ordering: .acquiring) == .attached || c.pointee.wireup.stage.isMoving
+  }
+
+  /// Called after every sleep of the service thread.
+  static func look() {
+    guard isAsked.exchange(false, ordering: .acquiring) else { return }
+    Pool.forEach { c in
+      if c.pin(Pins.sleeper) & (Pins.finished | Pins.closing) == 0,
+        c.pointee.forbidden.load(ordering: .sequentiallyConsistent) == DeclineReason.descriptorPassed.rawValue
+      {
+        beginInService(c, .descriptorPassed)
+      }
+      c.unpin(Pins.sleeper)
     }
-    return false
-  }
-
-  private static func staysOpen(_ fd: Int32) -> Bool {
-    let flags = Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_GETFD))
-    return flags >= 0 && flags & Int(FD_CLOEXEC) == 0
-  }
-
-  private static func inode(_ fd: Int32) -> UInt? {
-    var status = stat()
-    let r = withUnsafeMutablePointer(to: &status) { Kernel.call(Int(SYS_fstat), Int(fd), Int(bitPattern: $0)) }
-    guard r == 0, status.st_mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) else { return nil }
-    return status.st_ino
   }
 }

@@ -76,6 +76,15 @@ enum Policy {
     c.pointee.attempt.store(.refused, ordering: .releasing)
   }
 
+  /// What had refused the connection a lane has not come about: it may have one when the traffic has doubled.
+  static func pardon(_ c: ConnectionRef) {
+    guard c.pointee.attempt.load(ordering: .acquiring) == .refused else { return }
+    c.pointee.reason = .none
+    postpone(c)
+    Stats.publish(c)
+    c.pointee.attempt.store(.none, ordering: .releasing)
+  }
+
   /// What stands against a lane for this connection, looked up once per attempt by the service thread.
   static func objection(_ c: ConnectionRef) -> DeclineReason? {
     if usesRing() { return .ioUring }

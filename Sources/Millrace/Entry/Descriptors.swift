@@ -14,7 +14,10 @@ enum Descriptors {
   }
 
   static func decline(_ fd: Int32, _ reason: DeclineReason) {
-    guard let c = Table.connection(fd) else { return }
+    if let c = Table.connection(fd) { decline(c, reason) }
+  }
+
+  static func decline(_ c: ConnectionRef, _ reason: DeclineReason) {
     // First forbid, so that no attempt gets through behind the look that follows.
     Options.decline(c, reason)
     if c.pointee.attempt.load(ordering: .acquiring) == .underway { Closing.settle(c) }
@@ -119,7 +122,7 @@ enum Forking {
   /// Descriptors that survive an exec stay shared.
   static func letGo() {
     Pool.forEach { c in
-      guard !Executing.survives(c) || !isReplaced else { return }
+      guard !isReplaced || !c.pointee.survivesExec else { return }
       count(c, -1)
     }
   }
@@ -127,7 +130,7 @@ enum Forking {
   /// The exec has failed.
   static func takeBack() {
     Pool.forEach { c in
-      guard !Executing.survives(c) else { return }
+      guard !c.pointee.survivesExec else { return }
       count(c, 1)
     }
   }

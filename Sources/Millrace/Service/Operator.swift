@@ -24,21 +24,10 @@ enum Operator {
       guard c.pointee.forbidden.compareExchange(expected: 0, desired: no, ordering: .sequentiallyConsistent).exchanged
       else { return }
       Options.decline(c, .operator)
-      leave(c)
+      Detaching.beginInService(c, .operator)
     } else {
       _ = c.pointee.forbidden.compareExchange(expected: no, desired: 0, ordering: .sequentiallyConsistent)
       returnToPolicy(c)
-    }
-  }
-
-  private static func leave(_ c: ConnectionRef) {
-    switch c.pointee.wireup.stage {
-    case .listening, .called, .calling: Attaching.refuse(c, .operator)
-    case .wired: Mover.advance(c)
-    case .attached:
-      if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
-      Detaching.begin(c, .operator)
-    default: break
     }
   }
 

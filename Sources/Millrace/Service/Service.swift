@@ -95,6 +95,7 @@ enum Service {
       while true {
         let hasLanes = Trimming.look()
         Operator.look()
+        Detaching.look()
         let timeout =
           Attaching.timed > 0 || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
