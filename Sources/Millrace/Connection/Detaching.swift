@@ -6,9 +6,14 @@ import Synchronization
 enum Detaching {
   /// How long a caller who needs plain TCP waits for the peer's answer before it goes on without: the peer may be stopped.
   private static let patience: UInt64 = 5_000_000_000
+  /// How long somebody who gives the connection away waits for a peer that does not read.
+  private static let morePatience: UInt64 = 60_000_000_000
 
   /// Moves a connection back to TCP, and returns when it is there. Nothing happens if it is not on a lane.
-  static func detach(_ c: ConnectionRef, _ reason: DeclineReason) {
+  ///
+  /// `isGivenAway`: somebody else is about to have the connection, who would take what is still missing of the peer's answer
+  /// for data. If it does not come, the connection is reset instead.
+  static func detach(_ c: ConnectionRef, _ reason: DeclineReason, isGivenAway: Bool = false) {
     guard c.pointee.attempt.load(ordering: .acquiring) == .attached else { return }
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
@@ -16,7 +21,14 @@ enum Detaching {
     if c.pointee.isFamily, !SharedLane.claimDetach(c) { return SharedLane.awaitSibling(c, until: deadline) }
     begin(c, reason)
     wait(c, until: deadline)
+    if isGivenAway { finish(c) }
     if c.pointee.isFamily { SharedLane.settleClaim(c) }
+  }
+
+  /// The patience is over. A peer that has answered is only slow to read what is re-sent, and gets more time.
+  private static func finish(_ c: ConnectionRef) {
+    if c.pointee.wireup.stage == .leaving { wait(c, until: Kernel.now() &+ morePatience) }
+    if c.pointee.wireup.stage.isMoving { Leaving.abort(c) }
   }
 
   /// Writes the own DETACH. The rest follows as the peer's arrives, whoever looks.
@@ -60,18 +72,21 @@ enum Detaching {
   /// Whether a vfork child has given away connections whose numbers mean something else in its own descriptors.
   private static let isAsked = Atomic<Bool>(false)
 
-  /// Has the parent's service thread move `c`, and returns when it is TCP's. For a vfork child.
-  static func haveParentDetach(_ c: ConnectionRef) {
+  /// Has the parent's service thread move `c`, and returns when it is TCP's. For a vfork child. False if there is no such
+  /// thread.
+  static func haveParentDetach(_ c: ConnectionRef) -> Bool {
     let deadline = Kernel.now() &+ patience
     isAsked.store(true, ordering: .releasing)
-    Service.prod()
+    guard Service.prod() else { return false }
     while isOnLane(c), Kernel.now() < deadline {
       let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
-      guard isOnLane(c) else { return }
+      guard isOnLane(c) else { return true }
       withUnsafePointer(to: c.pointee.changes) {
         Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
       }
     }
+    if isOnLane(c) { finish(c) }
+    return true
   }
 
   private static func isOnLane(_ c: ConnectionRef) -> Bool {

@@ -28,11 +28,24 @@ enum Executing {
   }
 
   /// `c` is one of the vfork child's descriptors too.
-  private static func leaveToChild(_ c: ConnectionRef, _ socket: UInt?) {
+  private static func leaveToChild(_ c: ConnectionRef, _ socket: UInt?, by fd: Int32) {
     // Where its number still means the same to the child, whoever moves it may be the child.
     if OpenDescriptors.inode(c.pointee.fd) == socket { return Descriptors.decline(c, .descriptorPassed) }
     Options.decline(c, .descriptorPassed)
-    Detaching.haveParentDetach(c)
+    if !Detaching.haveParentDetach(c) { detach(c, by: fd) }
+  }
+
+  /// The child of a fork has no service thread before it uses what it has inherited. Then nothing but its own child's
+  /// descriptors matters: the socket is put where the record says, until the exec.
+  private static func detach(_ c: ConnectionRef, by fd: Int32) {
+    let name = Int(c.pointee.fd)
+    let copy = Kernel.call(Int(SYS_fcntl), name, Int(F_DUPFD_CLOEXEC), 0)
+    let flags = Kernel.call(Int(SYS_fcntl), name, Int(F_GETFD))
+    _ = Kernel.call(Int(SYS_dup3), Int(fd), name, Int(O_CLOEXEC))
+    Detaching.detach(c, .descriptorPassed, isGivenAway: true)
+    guard copy >= 0 else { return }
+    _ = Kernel.call(Int(SYS_dup3), copy, name, flags & Int(FD_CLOEXEC) != 0 ? Int(O_CLOEXEC) : 0)
+    Kernel.close(Int32(truncatingIfNeeded: copy))
   }
 
   /// The exec has failed: everything is as it was, but on TCP.
@@ -65,7 +78,7 @@ enum Executing {
 
   /// In a vfork child the table describes the parent. Which of its connections are among the child's own descriptors,
   /// whatever their numbers are by now, only the kernel knows: by the numbers of the sockets' inodes.
-  private static func forEachInherited(_ body: (ConnectionRef, UInt?) -> Void) {
+  private static func forEachInherited(_ body: (ConnectionRef, UInt?, Int32) -> Void) {
     _ = OpenDescriptors.contains { fd in
       guard staysOpen(fd), isConnected(fd) else { return false }
       let socket = OpenDescriptors.inode(fd)
@@ -73,7 +86,7 @@ enum Executing {
         guard c.pointee.kind == UInt8(MR_CONNECTION.rawValue) else { return }
         // A parent that cannot be looked at is given the benefit of the doubt: its connections stay on TCP.
         let parents = OpenDescriptors.inode(of: shim_owner(), c.pointee.fd)
-        if parents == nil || parents == socket { body(c, socket) }
+        if parents == nil || parents == socket { body(c, socket, fd) }
       }
       return false
     }

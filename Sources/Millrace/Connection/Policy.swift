@@ -35,6 +35,11 @@ enum Policy {
       c.pointee.reason = .sharedByFork
       return postpone(c)
     }
+    if c.pointee.wireup.notBefore > Kernel.now() {
+      c.pointee.dueCalls = grown(c.pointee.calls.load(ordering: .relaxed))
+      c.pointee.dueBytes = grown(bytes(c))
+      return
+    }
     let (mine, _) = c.pointee.attempt.compareExchange(
       expected: .none, desired: .underway, ordering: .acquiringAndReleasing)
     guard mine else { return }
@@ -43,6 +48,9 @@ enum Policy {
       c.pointee.attempt.store(.none, ordering: .releasing)
     }
   }
+
+  /// A quarter more than it is now.
+  private static func grown<Count: FixedWidthInteger>(_ now: Count) -> Count { now &+ now / 4 &+ 1 }
 
   private static func postpone(_ c: ConnectionRef) {
     c.pointee.dueCalls = max(1, c.pointee.calls.load(ordering: .relaxed)) &* 2
@@ -68,12 +76,20 @@ enum Policy {
         break
       }
       postpone(c)
+      if c.pointee.reason == .noPeer { waitForPeer(c) }
       c.pointee.attempt.store(.none, ordering: .releasing)
       return
     default:
       break
     }
     c.pointee.attempt.store(.refused, ordering: .releasing)
+  }
+
+  /// Two ends that exchange small messages double their traffic faster than a busy machine lets the peer's service thread
+  /// run. So that the attempts are not used up by then, those after the first few are some time apart: two seconds in all.
+  private static func waitForPeer(_ c: ConnectionRef) {
+    let attempts = UInt64(c.pointee.attempts)
+    if attempts > 2 { c.pointee.wireup.notBefore = Kernel.now() &+ 1_000_000 << min(attempts &- 2, 10) }
   }
 
   /// What had refused the connection a lane has not come about: it may have one when the traffic has doubled.

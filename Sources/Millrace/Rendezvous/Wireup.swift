@@ -37,6 +37,8 @@ struct Wireup {
   var deadline: UInt64 = 0
   /// By how much it was moved on last, for a peer that does not answer.
   var patience: UInt64 = 0
+  /// When the next attempt may be made at the earliest, likewise.
+  var notBefore: UInt64 = 0
   var local = Endpoint()
   var peer = Endpoint()
   /// The cutover waits for calls to leave the kernel.

@@ -174,9 +174,12 @@ enum Service {
     if fd >= 0, epoll >= 0 { Kernel.epollControl(epoll, EPOLL_CTL_DEL, fd) }
   }
 
-  /// Wakes the service thread so that it looks at its deadlines, if it runs.
-  static func prod() {
-    if state.load(ordering: .acquiring) == 2 { Kernel.signal(wakeup) }
+  /// Wakes the service thread so that it looks at its deadlines. False if there is none.
+  @discardableResult
+  static func prod() -> Bool {
+    guard state.load(ordering: .acquiring) == 2 else { return false }
+    Kernel.signal(wakeup)
+    return true
   }
 
   /// An attempt has ended on the kernel path; see ``Attaching``.
