@@ -33,7 +33,7 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit simulate cli conformance hostile kills programs bench install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate fuzz cli conformance hostile kills programs bench install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -61,7 +61,7 @@ build: toolchain
 demo: deps build ## Show real servers plain and under Millrace, one after the other
 	@$(PYTHON) Tests/Demo/demo.py
 
-test: deps build lint unit cli conformance hostile kills programs ## Run all that must pass: lint, unit, simulation, cli, conformance, hostile, kills, programs
+test: deps build lint unit fuzz cli conformance hostile kills programs ## Run all that must pass: lint, unit, simulation, fuzz, cli, conformance, hostile, kills, programs
 	@echo "== all phases of make test passed"
 
 unit: toolchain ## Run the unit and simulation tests
@@ -75,6 +75,10 @@ conformance: build ## Compare what C programs observe on the bare kernel and on 
 
 simulate: toolchain ## Run the protocol's simulation over SEEDS=FIRST..LAST (default: a million schedules)
 	SEEDS=$(or $(SEEDS),0..999999) $(SWIFT) test -c release --filter Simulation
+
+fuzz: toolchain ## Feed the core more than a million inputs of a lying peer, with coverage
+	@echo "== fuzz"
+	@$(PYTHON) Tests/Fuzz/run.py
 
 kills: build ## Kill one end at every one of its system calls
 	@echo "== kills"
