@@ -8,6 +8,9 @@ let embedded: [SwiftSetting] = [
   .unsafeFlags([
     // A failed precondition prints where it happened and aborts, instead of a bare SIGILL.
     "-Xfrontend", "-trap-function", "-Xfrontend", "shim_trap",
+    // Embedded Swift has no dynamic check of exclusive access, and still calls an empty function at each. The tests, in
+    // ordinary Swift, do check.
+    "-enforce-exclusivity=unchecked",
   ]),
 ]
 
@@ -25,7 +28,11 @@ let preloadLinking: [LinkerSetting] = [
 /// The interposer: hidden but for what it marks, and without the fortified twins of the calls that it defines.
 let shimSettings: [CSetting] = [
   .define("_GNU_SOURCE"),
-  .unsafeFlags(["-fvisibility=hidden", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-ftls-model=initial-exec"]),
+  .unsafeFlags([
+    "-fvisibility=hidden", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-ftls-model=initial-exec",
+    // An entry for a descriptor that is left alone is a look at the table and a jump.
+    "-momit-leaf-frame-pointer",
+  ]),
 ]
 
 let package = Package(

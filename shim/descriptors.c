@@ -60,11 +60,17 @@ PUBLIC int accept4(int fd, struct sockaddr *address, socklen_t *length, int flag
   return accepted(real.accept4(fd, address, length, flags), fd, flags);
 }
 
-PUBLIC int close(int fd) {
+/// Closes what is ours, and what comes before our constructor.
+static NOINLINE int close_known(int fd) {
   ENTER();
   if (mr_entry_kind(fd) == MR_HIDDEN) return errno = EBADF, -1;
-  if (UNLIKELY(mr_entry(fd) != NULL) && !shim_is_borrowed()) millrace_close(fd);
+  if (mr_entry(fd) != NULL && !shim_is_borrowed()) millrace_close(fd);
   return real.close(fd);
+}
+
+PUBLIC int close(int fd) {
+  if (LIKELY(mr_entry(fd) == NULL) && LIKELY(shim_ready)) return real.close(fd);
+  return close_known(fd);
 }
 
 /// Closes first...last but for Millrace's own descriptors, which the application does not know.

@@ -43,6 +43,7 @@ extern bool shim_ready;
 void shim_start(void);
 
 #define PUBLIC __attribute__((visibility("default")))
+#define NOINLINE __attribute__((noinline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

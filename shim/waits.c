@@ -30,6 +30,15 @@ static void poll_cancelled(void *wait) {
   millrace_poll_abandoned(wait);
 }
 
+/// Whether a poll names anything that is in the table.
+static inline bool is_known(const struct pollfd *polled, nfds_t count) {
+  if (count > MR_TABLE_SIZE) return false;
+  for (nfds_t i = 0; i < count; i++) {
+    if (UNLIKELY(mr_entry(polled[i].fd) != NULL)) return true;
+  }
+  return false;
+}
+
 /// Whether there is work for us in a poll. A set that holds lanes is made to show them to the kernel.
 static bool names_connection(const struct pollfd *polled, nfds_t count) {
   bool names = false;
@@ -85,11 +94,16 @@ static int poll_lanes(struct pollfd *polled, nfds_t count, uint64_t deadline, co
   return r;
 }
 
-PUBLIC int poll(struct pollfd *polled, nfds_t count, int timeout) {
+static NOINLINE int poll_known(struct pollfd *polled, nfds_t count, int timeout) {
   ENTER();
-  if (LIKELY(!names_connection(polled, count))) return real.poll(polled, count, timeout);
+  if (!names_connection(polled, count)) return real.poll(polled, count, timeout);
   uint64_t deadline = timeout < 0 ? UINT64_MAX : timeout == 0 ? 0 : shim_now() + (uint64_t)timeout * 1000000u;
   return poll_lanes(polled, count, deadline, NULL);
+}
+
+PUBLIC int poll(struct pollfd *polled, nfds_t count, int timeout) {
+  if (LIKELY(!is_known(polled, count)) && LIKELY(shim_ready)) return real.poll(polled, count, timeout);
+  return poll_known(polled, count, timeout);
 }
 
 PUBLIC int ppoll(struct pollfd *polled, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
