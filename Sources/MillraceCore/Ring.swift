@@ -143,11 +143,17 @@ public struct RingProducer {
     return UnsafeRawBufferPointer(start: data + offset, count: Int(truncatingIfNeeded: count))
   }
 
-  /// Whether the consumer has taken everything.
-  public mutating func isDrained() -> Bool { refresh() && pending == 0 }
+  /// The memory of the whole ring, once.
+  public var memory: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: data, count: capacity) }
 
-  /// The memory of the whole ring, for giving its pages back while ``isDrained()``.
-  public var memory: UnsafeMutableRawPointer { data }
+  /// The whole pages within ``space``; nil if there is none. Nothing in them will be read again: what the consumer has
+  /// not freed lies outside.
+  public func vacantPages(of bytes: Int) -> UnsafeMutableRawBufferPointer? {
+    let start = Int(truncatingIfNeeded: tail) & (capacity &- 1)
+    let first = (start &+ bytes &- 1) & ~(bytes &- 1)
+    let end = (start &+ room) & ~(bytes &- 1)
+    return first < end ? UnsafeMutableRawBufferPointer(start: data + first, count: end &- first) : nil
+  }
 
   /// Takes the own tail from shared memory, where another process of this end may have moved it. False if absurd.
   public mutating func reload() -> Bool {

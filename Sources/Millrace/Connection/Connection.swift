@@ -90,9 +90,8 @@ struct Connection: ~Copyable {
   var segment: Segment?
   var producer: RingProducer?
   var consumer: RingConsumer?
-  /// The producer's tail at the last look for idle rings, and when its pages were last given back.
-  var lookedAt: UInt64 = 0
-  var trimmed: UInt64 = 0
+  /// Which pages of the producer's ring are given back. The service thread's, under ``sendLock``.
+  var trim = RingTrim()
   var cutover = Cutover(role: .leader)
   var nonce = Nonce(0, 0)
   /// Bytes that earlier lanes of the connection carried, for the statistics, and how many lanes there were.

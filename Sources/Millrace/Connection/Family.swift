@@ -61,6 +61,14 @@ struct FamilyLock: ~Copyable {
     }
   }
 
+  /// Takes the lock if it is free.
+  borrowing func tryLock() -> Bool {
+    // As in lock.
+    word.compareExchange(
+      expected: 0, desired: Kernel.threadID(), successOrdering: .acquiring, failureOrdering: .relaxed
+    ).exchanged
+  }
+
   borrowing func unlock() {
     if word.exchange(0, ordering: .releasing) & Self.waited != 0 { withUnsafeWord { Kernel.futexWake($0) } }
   }

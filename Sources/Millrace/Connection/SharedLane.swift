@@ -32,6 +32,17 @@ enum SharedLane {
     return Send.put(call, c, wanted: wanted)
   }
 
+  /// Runs `body` with the producer as it is now, while no process of this end puts anything in; not at all if one does
+  /// at this moment, or leaves. The connection's send lock is held.
+  static func whileNobodySends(_ c: ConnectionRef, _ body: () -> Void) {
+    let family = c.pointee.family!
+    guard family.pointee.sendLock.tryLock() else { return }
+    defer { family.pointee.sendLock.unlock() }
+    // Ordered by the lock, as in take.
+    guard family.pointee.down.load(ordering: .relaxed) == stays, c.pointee.producer!.reload() else { return }
+    body()
+  }
+
   // MARK: One process of several leaves the lane for all
 
   /// Values of ``FamilyWords/down``.

@@ -176,6 +176,7 @@ enum Attaching {
       data: segment.ring(c.pointee.laneRole), capacity: segment.ringBytes, own: own, peer: peer)
     c.pointee.consumer = RingConsumer(
       data: UnsafeRawPointer(segment.ring(c.pointee.laneRole.peer)), capacity: segment.ringBytes, own: own, peer: peer)
+    c.pointee.trim = RingTrim()
     c.pointee.segment = segment
     c.pointee.nonce = nonce
     c.pointee.records = RecordBuffer()

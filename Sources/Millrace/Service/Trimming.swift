@@ -1,8 +1,7 @@
 import CLinux
 import Synchronization
 
-/// Gives the pages of idle rings back: positions run through a whole ring as bytes go by, and a lane that has been busy
-/// would otherwise keep all of it. Service thread only.
+/// Gives the pages of rings back that are idle, or nearly: what ``RingTrim`` decides. Service thread only.
 enum Trimming {
   /// How often it looks, in milliseconds, while there are lanes.
   static let period = 2000
@@ -27,16 +26,17 @@ enum Trimming {
     return lanes > 0
   }
 
-  /// Each end answers for the ring that it writes: under its send lock nobody puts anything in, and an empty ring has
-  /// nothing that anybody could read.
+  /// Each end answers for the ring that it writes: under its send lock nobody puts anything in, and what the consumer has
+  /// taken nobody reads again.
   private static func trim(_ c: ConnectionRef) {
-    guard !c.pointee.isFamily, c.pointee.sendLock.tryLock() else { return }
+    guard c.pointee.sendLock.tryLock() else { return }
     defer { c.pointee.sendLock.unlock() }
-    guard c.pointee.wireup.stage == .attached, let producer = c.pointee.producer else { return }
-    let wasIdle = producer.tail == c.pointee.lookedAt
-    c.pointee.lookedAt = producer.tail
-    guard wasIdle, producer.tail != c.pointee.trimmed, c.pointee.producer!.isDrained() else { return }
-    c.pointee.trimmed = producer.tail
-    _ = Kernel.call(Int(SYS_madvise), Int(bitPattern: producer.memory), producer.capacity, Int(MADV_REMOVE))
+    guard c.pointee.wireup.stage == .attached, c.pointee.producer != nil else { return }
+    if c.pointee.isFamily { SharedLane.whileNobodySends(c) { giveBack(c) } } else { giveBack(c) }
+  }
+
+  private static func giveBack(_ c: ConnectionRef) {
+    guard let pages = c.pointee.trim.look(at: &c.pointee.producer!, pageBytes: 4096) else { return }
+    _ = Kernel.call(Int(SYS_madvise), Int(bitPattern: pages.baseAddress), pages.count, Int(MADV_REMOVE))
   }
 }
