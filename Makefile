@@ -33,7 +33,7 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit simulate fuzz cli conformance hostile kills programs bench install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs bench install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -61,7 +61,7 @@ build: toolchain
 demo: deps build ## Show real servers plain and under Millrace, one after the other
 	@$(PYTHON) Tests/Demo/demo.py
 
-test: deps build lint unit fuzz cli conformance hostile kills programs ## Run all that must pass: lint, unit, simulation, fuzz, cli, conformance, hostile, kills, programs
+test: deps build lint unit fuzz cli settings conformance hostile kills programs ## Run all that must pass: lint, unit, simulation, fuzz, cli, settings, conformance, hostile, kills, programs
 	@echo "== all phases of make test passed"
 
 unit: toolchain ## Run the unit and simulation tests
@@ -91,6 +91,10 @@ hostile: build ## Let hostile peers loose on honest programs (as root)
 cli: build ## Test the command line tool
 	@echo "== command line tool"
 	@$(PYTHON) Tests/Cli/run.py
+
+settings: build ## Test the environment variables, and the ways to load the library
+	@echo "== settings"
+	@$(PYTHON) Tests/Settings/run.py
 
 programs: deps build ## Run real programs bare and preloaded, with checked results
 	@echo "== programs"

@@ -30,9 +30,13 @@ enum Configuration {
       readRules(environment)
     }
     if settings.firstFabric != .shm, settings.secondFabric != .shm { settings.enabled = false }
-    let cores = onlineProcessors()
+  }
+
+  /// Translates the longest spin into cycles, which takes a moment: for the first candidate, so that a process without one
+  /// does not pay for it.
+  static func prepareSpinning() {
     // With one processor a spinner only keeps its peer from running.
-    spinCycles = cores > 1 ? UInt64(settings.spinMicroseconds) * cyclesPerMicrosecond() : 0
+    spinCycles = onlineProcessors() > 1 ? UInt64(settings.spinMicroseconds) * cyclesPerMicrosecond() : 0
   }
 
   private static func readVariable(_ environment: UnsafePointer<UnsafeMutablePointer<CChar>?>, _ variable: Variable) {
@@ -70,23 +74,29 @@ enum Configuration {
     let fd = Kernel.call(
       Int(SYS_openat), Int(AT_FDCWD), Int(bitPattern: path.baseAddress), Int(O_RDONLY | O_CLOEXEC), 0)
     guard fd >= 0 else {
-      Log.error("MILLRACE_RULES_FILE cannot be read; Millrace is off for this process")
-      settings.enabled = false
-      return
+      return noRules("MILLRACE_RULES_FILE cannot be read; Millrace is off for this process")
     }
     defer { Kernel.close(Int32(truncatingIfNeeded: fd)) }
     let most = 1 << 16
-    guard let space = Kernel.reserve(most) else { return }
+    guard let space = Kernel.reserve(most) else { return noRules("no memory for the rules of MILLRACE_RULES_FILE") }
     var count = 0
     while count < most {
       let r = Kernel.call(Int(SYS_read), fd, Int(bitPattern: space + count), most - count)
-      if r <= 0 { break }
+      if r < 0 { return noRules("MILLRACE_RULES_FILE cannot be read; Millrace is off for this process") }
+      if r == 0 { break }
       count += r
     }
+    // A part of the rules would say something else than all of them.
+    if count == most { return noRules("MILLRACE_RULES_FILE is 64 KiB or larger; Millrace is off for this process") }
     addRules(
       UnsafeBufferPointer(start: UnsafeRawPointer(space).assumingMemoryBound(to: UInt8.self), count: count),
       from: .rulesFile)
     Kernel.unmap(space, most)
+  }
+
+  private static func noRules(_ message: StaticString) {
+    Log.error(message)
+    settings.enabled = false
   }
 
   private static func addRules(_ text: UnsafeBufferPointer<UInt8>, from variable: Variable) {

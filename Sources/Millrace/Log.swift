@@ -10,6 +10,7 @@ enum Log {
   }
 
   static func settingsError(_ problem: SettingsError) {
+    guard Configuration.settings.logLevel.rawValue >= LogLevel.error.rawValue else { return }
     line {
       $0.add(problem.variable.name)
       $0.add(": column ")
@@ -21,6 +22,7 @@ enum Log {
   }
 
   static func rulesError(_ variable: Variable, line number: Int, column: Int, _ message: StaticString) {
+    guard Configuration.settings.logLevel.rawValue >= LogLevel.error.rawValue else { return }
     line {
       $0.add(variable.name)
       $0.add(": line ")

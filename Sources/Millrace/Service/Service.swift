@@ -45,6 +45,7 @@ enum Service {
     let (first, _) = state.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing)
     // Somebody else is starting it: this candidate tries again with its next call.
     guard first else { return false }
+    Configuration.prepareSpinning()
     guard open(), shim_start_thread() == 0 else {
       state.store(3, ordering: .releasing)
       Log.error("no service thread: connections stay on TCP")
