@@ -59,7 +59,9 @@ let package = Package(
       name: "MillraceCLI",
       dependencies: [
         "MillraceCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ]),
+      ],
+      // The command is installed where there may be no Swift. Foundation's own parts have to be named.
+      linkerSettings: [.unsafeFlags(["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections"])]),
     .testTarget(name: "CoreTests", dependencies: ["MillraceCore"]),
     .testTarget(
       name: "SimulationTests", dependencies: ["MillraceCore"], path: "Tests/Simulation", exclude: ["README.md"],
