@@ -301,6 +301,17 @@ public struct Cutover: Sendable {
     return position >= resent ? position : nil
   }
 
+  /// Whether a reset of the kernel path is but the answer to a mark or a record of this end's, which lay unread there when
+  /// the peer closed or died. Without a lane the kernel would have sent a FIN in its place, if the peer's application has
+  /// left nothing unread: what it has in the ring, the caller knows.
+  ///
+  /// `recordsEnd` is where this end's last mark or record ended on its kernel stream (0 for none), `written` how many bytes
+  /// it has written there, and `taken` the end of the last one that the peer said it has taken.
+  public static func isOwnReset(recordsEnd: UInt64, taken: UInt64, written: UInt64) -> Bool {
+    // Behind a record that was not read, the application's bytes were not either.
+    taken < recordsEnd && written == recordsEnd
+  }
+
   /// Back in TCP, with the ring's bytes from `position` on going first.
   private mutating func leave(resendingFrom position: UInt64) -> CutoverEffects {
     phase = .kernel

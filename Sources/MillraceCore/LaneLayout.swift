@@ -8,7 +8,7 @@ public enum LaneLayout {
   /// Bytes of the control page. The rings start behind it.
   public static let controlBytes = 4096
   /// Changes whenever anything here does; both ends must agree.
-  public static let version: UInt32 = 2
+  public static let version: UInt32 = 3
   /// "Millrace" in the first eight bytes of a segment.
   public static let magic: UInt64 = 0x6563_6172_6c6c_694d
 
@@ -68,9 +68,12 @@ public struct SideControl {
   }
   /// This end's cut plus one; 0 while it is not published.
   public var cut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 0) }
-  /// The follower's cut plus one, from before it said "learned". The leader acts on ``cut`` only; this one tells it, when
-  /// the follower has died, where the follower's ring continues its kernel stream.
+  /// This end's cut plus one, from before it put anything into its ring. The peer acts on ``cut`` only; this one tells it,
+  /// when this end has died, where the ring continues the kernel stream.
   public var fixedCut: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 16) }
+  /// Position of the peer's kernel stream up to which this end has taken marks and records out of it; 0 for none. It tells
+  /// the peer what a reset answers: see ``Cutover/isOwnReset(recordsEnd:taken:written:)``.
+  public var recordsTaken: UnsafeMutablePointer<Atomic<UInt64>> { wide(4, 24) }
 }
 
 /// The words that belong to neither end.

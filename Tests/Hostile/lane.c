@@ -102,6 +102,7 @@ static void expect_words(struct peer *p, uint64_t high, uint64_t low, const char
   uint64_t words[2];
   tcp_receive(p, words, sizeof words);
   if (words[0] != __builtin_bswap64(high) || words[1] != __builtin_bswap64(low)) fail("no %s", what);
+  p->own->records_taken = p->received;
 }
 
 void write_mark(struct peer *p) {

@@ -15,7 +15,7 @@ enum {
   CONTROL_BYTES = 4096,
   NAME_BYTES = 48,
   RING_BYTES = 1 << 16,
-  LAYOUT_VERSION = 2
+  LAYOUT_VERSION = 3
 };
 enum message_kind { OFFER = 1, ACCEPT = 2, DECLINE = 3 };
 enum stage { FRESH = 0, OFFERED = 1, LEARNED = 2, ABORTED = 3 };
@@ -38,6 +38,7 @@ struct side {
   _Alignas(64) _Atomic uint64_t cut;
   uint64_t unused;
   _Atomic uint64_t fixed_cut;
+  _Atomic uint64_t records_taken;
 };
 
 struct page {

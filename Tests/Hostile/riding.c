@@ -165,6 +165,7 @@ static void detach_in_pieces(struct peer *p) {
   for (size_t i = 0; i < sizeof record; i += p->number) tcp_send(p, record + i, p->number);
   // The victim's own DETACH: what it says was consumed is all that was sent.
   tcp_receive(p, record, sizeof record);
+  p->own->records_taken = p->received;
   uint64_t consumed;
   memcpy(&consumed, record + 8, sizeof consumed);
   if (__builtin_bswap64(consumed) != p->own->tail) fail("the victim's DETACH is at another position");

@@ -188,6 +188,7 @@ static const unsigned long CL_FIONREAD = FIONREAD;
 static const unsigned long CL_FIONBIO = FIONBIO;
 static const unsigned long CL_FIOASYNC = FIOASYNC;
 static const unsigned long CL_SIOCOUTQ = SIOCOUTQ;
+static const unsigned long CL_SIOCOUTQNSD = SIOCOUTQNSD;
 static const unsigned long CL_SIOCATMARK = SIOCATMARK;
 static const unsigned int CL_MFD_FLAGS = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 static const int CL_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;

@@ -66,7 +66,7 @@ enum Closing {
   }
 
   private static func leaveLane(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
-    if c.pointee.wireup.stage.isMoving { settle(c) }
+    if c.pointee.wireup.stage.isMoving { settle(c, isClosing: true) }
     c.lockBoth()
     if c.pointee.wireup.stage == .attached {
       sayFarewell(c, fd: fd, resets: resets)
@@ -100,12 +100,14 @@ enum Closing {
   }
 
   /// Waits, within bounds, for a cutover under way: until it is through, the kernel path carries its records.
-  static func settle(_ c: ConnectionRef) {
-    let deadline = Kernel.now() &+ 200_000_000
+  static func settle(_ c: ConnectionRef, until limit: UInt64? = nil, isClosing: Bool = false) {
+    let deadline = limit ?? Kernel.now() &+ 200_000_000
     while c.pointee.wireup.stage.isMoving {
       let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
       Mover.advance(c)
       guard c.pointee.wireup.stage.isMoving else { return }
+      // What the peer still has to read, it reads behind a close as well.
+      if isClosing, Resend.isThrough(c) { return }
       if Kernel.now() > deadline {
         c.lockBoth()
         if c.pointee.wireup.stage == .wired { Leaving.cancel(c, .raced) }

@@ -77,6 +77,8 @@ struct Connection: ~Copyable {
 
   let receiveLock = Lock()
   let sendLock = Lock()
+  /// A fork holds both.
+  var isHeld = false
 
   // The books.
   let kernelSent = Atomic<UInt64>(0)
@@ -102,6 +104,8 @@ struct Connection: ~Copyable {
   /// While the stream moves: the kernel path's bytes before this position are the application's.
   let kernelLimit = Atomic<UInt64>(UInt64.max)
   var outgoing = OutgoingRecords()
+  /// Where the last mark or record of the present lane ended on the own kernel stream; 0 for none.
+  let recordsEnd = Atomic<UInt64>(0)
   /// Sends that were refused because the ring was full; edge-triggered waiters compare it.
   let refusals = Atomic<UInt32>(0)
   /// The Unix connection, -1 if none: doorbell and hang-up signal. Hidden.
@@ -111,7 +115,8 @@ struct Connection: ~Copyable {
   /// Bytes of the own ring before this position have been re-sent over TCP, or need not be.
   var resendFrom: UInt64 = 0
   var isResending = false
-  /// Error to report once after the ring is drained (a peer that died with our bytes unread): ECONNRESET.
+  /// Error to report once after the ring is drained: ECONNRESET for a peer that died with our bytes unread. EPIPE for an
+  /// application that has sent to a peer that is gone; that one only waits and SO_ERROR report.
   let pendingError = Atomic<Int32>(0)
 
   /// SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds, 0 for none.

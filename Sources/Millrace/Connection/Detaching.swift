@@ -28,7 +28,7 @@ enum Detaching {
   /// The patience is over. A peer that has answered is only slow to read what is re-sent, and gets more time.
   private static func finish(_ c: ConnectionRef) {
     if c.pointee.wireup.stage == .leaving { wait(c, until: Kernel.now() &+ morePatience) }
-    if c.pointee.wireup.stage.isMoving { Leaving.abort(c) }
+    if c.pointee.wireup.stage.isMoving, !Resend.isThrough(c) { Leaving.abort(c) }
   }
 
   /// Writes the own DETACH. The rest follows as the peer's arrives, whoever looks.
@@ -43,11 +43,16 @@ enum Detaching {
     Waiters.wake(c)
   }
 
+  /// How long the peer has to say that it has read the last record. Not to have said it keeps nobody from going on in TCP.
+  private static let courtesy: UInt64 = 20_000_000
+
   private static func wait(_ c: ConnectionRef, until deadline: UInt64) {
+    let enough = Kernel.now() &+ courtesy
     while c.pointee.wireup.stage.isMoving, Kernel.now() < deadline {
       let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
       Mover.advance(c)
       guard c.pointee.wireup.stage.isMoving else { return }
+      if Resend.isThrough(c), Kernel.now() > enough { return }
       withUnsafePointer(to: c.pointee.changes) {
         Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
       }
@@ -90,7 +95,8 @@ enum Detaching {
   }
 
   private static func isOnLane(_ c: ConnectionRef) -> Bool {
-    c.pointee.attempt.load(ordering: .acquiring) == .attached || c.pointee.wireup.stage.isMoving
+    c.pointee.attempt.load(ordering: .acquiring) == .attached
+      || c.pointee.wireup.stage.isMoving && !Resend.isThrough(c)
   }
 
   /// Called after every sleep of the service thread.

@@ -13,7 +13,9 @@ struct FamilyWords: ~Copyable {
   let down = Atomic<UInt32>(0)
   /// One of them has noticed that the peer is gone.
   let bereaved = Atomic<Bool>(false)
-  private let padding: (UInt32, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0)
+  /// The process that has claimed ``down``.
+  let owner = Atomic<UInt32>(0)
+  private let padding: (UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0)
 
   init() {}
 }

@@ -14,7 +14,7 @@ enum Inheriting {
     }
     c.pointee.receiveLock.lock()
     defer { c.pointee.receiveLock.unlock() }
-    guard c.pointee.receivePath.load(ordering: .relaxed) == .kernel, findRest(c) else {
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .kernel, findRest(c, isReset: isReset) else {
       if !isReset { tellReset(call, c) }
       return
     }
@@ -24,22 +24,23 @@ enum Inheriting {
   }
 
   /// Whether the ring continues the stream behind what came over TCP. The receive lock is held.
-  private static func findRest(_ c: ConnectionRef) -> Bool {
+  private static func findRest(_ c: ConnectionRef, isReset: Bool) -> Bool {
     guard !c.pointee.isFamily, c.pointee.cutover.isIdle, c.pointee.consumer != nil else { return false }
-    return skipToRest(c) && c.pointee.consumer!.ready > 0
+    return skipToRest(c, isReset: isReset) && c.pointee.consumer!.ready > 0
   }
 
   /// Moves the consumer to where the ring of a peer that is gone continues the kernel stream. False if it does not. The
   /// receive lock is held.
-  static func skipToRest(_ c: ConnectionRef) -> Bool {
+  static func skipToRest(_ c: ConnectionRef, isReset: Bool = false) -> Bool {
     guard let segment = c.pointee.segment else { return false }
-    let peer = segment.side(c.pointee.laneRole.peer)
-    let cut =
-      c.pointee.laneRole == .leader
-      ? peer.fixedCut.pointee.load(ordering: .acquiring) : peer.cut.pointee.load(ordering: .acquiring)
+    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    // Partner: Mover.fixCut.
+    let fixed = segment.side(c.pointee.laneRole.peer).fixedCut.pointee.load(ordering: .acquiring)
+    // One that had calls in the kernel to its end has re-sent nothing: what it put in its ring meanwhile follows all that came
+    // over TCP, if that was all.
+    let cut = fixed != 0 ? fixed &- 1 : isReset ? nil : received
     let rest = c.pointee.cutover.remainder(
-      received: c.pointee.kernelReceived.load(ordering: .relaxed), consumed: c.pointee.consumer!.head,
-      peerCut: cut == 0 ? nil : cut &- 1, resent: 0)
+      received: received, consumed: c.pointee.consumer!.head, peerCut: cut, resent: 0)
     // The head is ahead of what TCP brought once some of the rest is read.
     guard let rest else { return false }
     return c.pointee.consumer!.refresh() && c.pointee.consumer!.skip(to: rest)

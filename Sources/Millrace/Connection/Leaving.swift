@@ -76,6 +76,7 @@ enum Leaving {
   static func noteError(_ c: ConnectionRef, _ error: Int32) {
     let flags = c.pointee.consumer?.finishFlags ?? 0
     if flags & FinishFlags.closed != 0, flags & FinishFlags.reset == 0 { return }
+    if StandIn.hidesReset(c) { return }
     c.pointee.pendingError.store(error, ordering: .releasing)
   }
 
@@ -164,7 +165,12 @@ enum Leaving {
   static func kernelEnded(_ c: ConnectionRef) -> Bool {
     guard !c.pointee.wireup.kernelEnded else { return false }
     c.pointee.wireup.kernelEnded = true
-    guard c.pointee.wireup.stage == .wired || c.pointee.wireup.stage == .detaching else { return true }
+    guard c.pointee.wireup.stage.isMoving else { return true }
+    if c.pointee.wireup.stage == .leaving {
+      // Only who has read the own DETACH ends its stream in good order.
+      if !StandIn.areRecordsTaken(c) { inheritRing(c) }
+      return true
+    }
     // A peer that closes, or half-closes, lets an attempt come to its end or gives it up first. So an end in the middle of
     // one is a death, unless the peer has agreed to nothing yet.
     if c.pointee.wireup.stage == .wired, c.pointee.laneRole == .leader || !leaderHasOffered(c) {
@@ -185,6 +191,8 @@ enum Leaving {
   private static func inheritRing(_ c: ConnectionRef) {
     guard c.pointee.segment != nil, c.pointee.consumer != nil else { return }
     if !Inheriting.skipToRest(c) { c.pointee.consumer!.skipAll() }
+    c.pointee.isResending = false
+    c.pointee.outgoing = OutgoingRecords()
     setGone(c)
     c.receive(on: .lane)
     c.send(on: .lane)
@@ -273,74 +281,5 @@ enum Leaving {
     _ = withUnsafePointer(to: &nowhere) {
       Kernel.call(Int(SYS_connect), Int(c.pointee.fd), Int(bitPattern: $0), MemoryLayout<sockaddr>.size)
     }
-  }
-}
-
-/// Sending out of the ring over TCP what the lane did not carry, before anything newer. Both locks are held.
-enum Resend {
-  static func begin(_ c: ConnectionRef, from position: UInt64) {
-    c.pointee.isResending = true
-    c.pointee.resendFrom = position
-    _ = go(c)
-  }
-
-  /// Writes as much as the kernel takes. True if everything is out and the connection is TCP's again.
-  static func go(_ c: ConnectionRef) -> Bool {
-    // Records go first.
-    guard c.pointee.isResending, c.pointee.outgoing.count == 0 else { return false }
-    if let producer = c.pointee.producer {
-      while c.pointee.resendFrom != producer.tail {
-        guard let rest = producer.retained(from: c.pointee.resendFrom) else {
-          Leaving.breakOff(c)
-          return false
-        }
-        switch write(c, rest.baseAddress!, rest.count) {
-        case .wrote(let bytes): c.pointee.resendFrom &+= UInt64(bytes)
-        case .full: return false
-        case .dead: c.pointee.resendFrom = producer.tail
-        }
-      }
-    }
-    c.pointee.isResending = false
-    Leaving.finishKernel(c)
-    c.send(on: .kernel)
-    c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
-    _ = openReceive(c)
-    return true
-  }
-
-  /// What has become of a write to the kernel path.
-  enum Written {
-    case wrote(Int)
-    /// The kernel's buffer is full.
-    case full
-    /// Nobody will ever read it.
-    case dead
-  }
-
-  /// Writes to the kernel path, and keeps the books.
-  static func write(_ c: ConnectionRef, _ bytes: UnsafeRawPointer, _ count: Int) -> Written {
-    // An error is the application's to see; a write would take it away.
-    if Kernel.pollNow(c.pointee.fd, 0) & Int16(POLLERR) != 0 { return .dead }
-    let r = Kernel.send(c.pointee.fd, bytes, count)
-    if r > 0 {
-      c.pointee.kernelSent.wrappingAdd(UInt64(r), ordering: .relaxed)
-      return .wrote(r)
-    }
-    return r == -Int(EAGAIN) || r == -Int(EINTR) || r == -Int(ENOBUFS) || r == -Int(ENOMEM) ? .full : .dead
-  }
-
-  /// The connection is wholly TCP's again, once everything is re-sent.
-  static func openReceive(_ c: ConnectionRef) -> Bool {
-    guard c.pointee.wireup.stage == .leaving, c.pointee.cutover.isIdle, !c.pointee.isResending else {
-      return false
-    }
-    c.receive(on: .kernel)
-    c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
-    Registrations.toKernel(c)
-    c.pointee.wireup.stage = .ended
-    if c.pointee.isFamily { SharedLane.finishDetach(c) }
-    Service.attemptEnded(c)
-    return true
   }
 }

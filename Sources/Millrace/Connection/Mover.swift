@@ -75,9 +75,20 @@ enum Mover {
       c.receive(on: .moving)
       Registrations.toLane(c)
     }
-    guard Pins.senders(pins) == 0, Pins.greedy(pins) == 0, Pins.readers(pins) <= 1 else { return false }
+    guard Pins.senders(pins) == 0 else { return false }
+    fixCut(c)
+    guard Pins.greedy(pins) == 0, Pins.readers(pins) <= 1 else { return false }
     guard Kernel.pollNow(c.pointee.fd, Int16(POLLOUT)) & Int16(POLLOUT) != 0 else { return false }
     return Audit.agrees(c)
+  }
+
+  /// The gate is closed, and no call is left that writes to the kernel path: what is sent from here on is in the ring. Should
+  /// this end die, the peer has to know where that goes on.
+  static func fixCut(_ c: ConnectionRef) {
+    let cut = c.pointee.segment!.side(c.pointee.laneRole).fixedCut
+    guard cut.pointee.load(ordering: .relaxed) == 0 else { return }
+    // Partner: Inheriting.skipToRest at the peer.
+    cut.pointee.store(c.pointee.kernelSent.load(ordering: .relaxed) &+ 1, ordering: .releasing)
   }
 
   private static func tryOffer(_ c: ConnectionRef) -> Bool {
@@ -113,8 +124,9 @@ enum Mover {
     // read keeps the attempt from going on, until its time is over; and a connection that has to be plain TCP again (exec)
     // never has bytes of before its lane left.
     guard cut == received else { return false }
+    // Should this end go with the leader's mark unread, the kernel resets, and throws away what it has not sent yet.
+    guard Kernel.queued(c.pointee.fd, CL_SIOCOUTQNSD) == 0 else { return false }
     let written = c.pointee.kernelSent.load(ordering: .relaxed)
-    segment.side(.follower).fixedCut.pointee.store(written &+ 1, ordering: .releasing)
     let (learned, _) = segment.header.stage.pointee.compareExchange(
       expected: LaneStage.offered, desired: LaneStage.learned, ordering: .acquiringAndReleasing)
     guard learned else { return peerGaveUp(c) }
@@ -165,7 +177,7 @@ enum Mover {
     guard !Pins.hasKernelReaders(pins), Pins.pollers(pins) == 0 else { return false }
     // An error is the application's to see; reading would take it away.
     let events = Kernel.pollNow(c.pointee.fd, Int16(POLLIN))
-    guard events & Int16(POLLERR) == 0 else { return Leaving.kernelEnded(c) }
+    guard events & Int16(POLLERR) == 0 else { return isDrained(c) && Leaving.kernelEnded(c) }
     guard events & Int16(POLLIN) != 0 else { return false }
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
     switch c.pointee.cutover.inbound {
@@ -174,6 +186,9 @@ enum Mover {
     case .until, .records: return readRecord(c)
     }
   }
+
+  /// Whether everything that had arrived before a reset has been read: the kernel keeps it for the application.
+  private static func isDrained(_ c: ConnectionRef) -> Bool { Kernel.queued(c.pointee.fd, CL_FIONREAD) == 0 }
 
   /// Whether the kernel stream ends where the application's bytes are expected. A look that takes nothing.
   private static func endsHere(_ c: ConnectionRef) -> Bool {
@@ -233,6 +248,7 @@ enum Mover {
   private static func takeRecordByte(_ c: ConnectionRef, _ byte: UInt8, _ received: UInt64) {
     c.pointee.records.append(byte)
     guard let words = c.pointee.records.take() else { return }
+    defer { tellTaken(c, received) }
     if case .until = c.pointee.cutover.inbound { return takeMark(c, words) }
     guard let record = Record(decoding: words, for: c.pointee.nonce) else { return Leaving.breakOff(c) }
     _ = handle(c) { () throws(Cutover.Violation) in
@@ -240,6 +256,14 @@ enum Mover {
         record, received: received, consumed: c.pointee.consumer!.head, held: c.pointee.producer!.held,
         sent: c.pointee.producer!.tail)
     }
+  }
+
+  /// Tells the peer how far its records are read: what it still has there would make the kernel reset when this end goes.
+  private static func tellTaken(_ c: ConnectionRef, _ received: UInt64) {
+    // Partner: StandIn.areRecordsTaken at the peer.
+    c.pointee.segment?.side(c.pointee.laneRole).recordsTaken.pointee.store(received, ordering: .releasing)
+    // It waits for this before it is TCP's again.
+    if c.pointee.cutover.inbound == .application { Bell.signal(c) }
   }
 
   private static func takeMark(_ c: ConnectionRef, _ words: Nonce) {
@@ -272,7 +296,7 @@ enum Mover {
     }
     _ = flushRecords(c)
     if effects.detachPosition != nil || effects.finishes { beginToLeave(c) }
-    if effects.finishes { c.pointee.wireup.stage = .leaving }
+    if effects.finishes { Attaching.enterLeaving(c) }
     if let position = effects.resendPosition { Resend.begin(c, from: position) }
     if c.pointee.cutover.phase == .attached { attached(c) }
   }
@@ -315,6 +339,15 @@ enum Mover {
     Stats.count(.attaches)
     Stats.publish(c)
     Log.attached(c)
+    leaveForChild(c)
+  }
+
+  /// A child that was forked in the middle of this waits to go on in TCP.
+  private static func leaveForChild(_ c: ConnectionRef) {
+    guard SharedLane.hasClaimed(c) else { return }
+    SharedLane.refresh(c)
+    c.pointee.reason = .sharedByFork
+    perform(c.pointee.cutover.laneDown(consumed: c.pointee.consumer!.head), c)
   }
 
   private static func queue(_ words: Nonce, _ c: ConnectionRef) {
@@ -334,7 +367,9 @@ enum Mover {
     }
     while c.pointee.outgoing.count > 0 {
       switch c.pointee.outgoing.withBytes({ Resend.write(c, $0, $1) }) {
-      case .wrote(let bytes): c.pointee.outgoing.drop(bytes)
+      case .wrote(let bytes):
+        c.pointee.outgoing.drop(bytes)
+        c.pointee.recordsEnd.store(c.pointee.kernelSent.load(ordering: .relaxed), ordering: .releasing)
       case .full: return false
       case .dead: c.pointee.outgoing.drop(c.pointee.outgoing.count)
       }

@@ -29,7 +29,8 @@ enum Options {
     if level == Self.level { return own(c, name, value, length) }
     if level == SOL_SOCKET, name == SO_ERROR {
       let error = c.pointee.pendingError.exchange(0, ordering: .acquiringAndReleasing)
-      return error == 0 ? nil : put(error, value, length)
+      if error != 0 { return put(error, value, length) }
+      return StandIn.isNeeded(c) ? put(0, value, length) : nil
     }
     return nil
   }

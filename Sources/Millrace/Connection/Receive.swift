@@ -196,6 +196,7 @@ enum Receive {
     if moved > 0 || readShut { return done(call, moved) }
     guard Leaving.peerIsGone(c) else { return done(call, 0) }
     Leaving.awaitKernelEnd(c)
+    if StandIn.isNeeded(c) || c.pointee.pendingError.load(ordering: .acquiring) == EPIPE { return done(call, 0) }
     c.lockBoth()
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane { Leaving.dropRecords(c) }
     c.unlockBoth()

@@ -54,7 +54,7 @@ enum Send {
         if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
       if isFinished(c) { return brokenPipe(call, c) }
-      if mustAskKernel(c) { return askKernel(call, c) }
+      if mustAskKernel(c) { return askKernel(call, c, wanted: wanted) }
       let put = c.pointee.isFamily ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
       if put < 0 { return giveUp(call, c) }
       call.pointee.moved += put
@@ -164,11 +164,20 @@ enum Send {
   }
 
   /// Makes the real call although the gate is closed: nobody will read what it may send.
-  private static func askKernel(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+  private static func askKernel(
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int
+  ) -> mr_step {
     if call.pointee.moved > 0 {
       c.pointee.sendLock.unlock()
       return done(call, call.pointee.moved)
     }
+    if call.pointee.file < 0, !isFinished(c), StandIn.isNeeded(c) {
+      StandIn.breakPipe(c)
+      c.pointee.sendLock.unlock()
+      Waiters.wake(c)
+      return done(call, wanted)
+    }
+    StandIn.pipeIsTold(c)
     _ = c.pin(Pins.sleeper)
     call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
     call.pointee.timed = true

@@ -62,14 +62,47 @@ enum SharedLane {
     let mine = family.pointee.down.compareExchange(
       expected: stays, desired: leaving, ordering: .acquiringAndReleasing
     ).exchanged
-    if mine { refresh(c) }
+    if mine {
+      family.pointee.owner.store(UInt32(bitPattern: Kernel.processID()), ordering: .relaxed)
+      refresh(c)
+    }
     return mine
+  }
+
+  // MARK: A stream that moves while its process forks
+
+  /// The fork could not wait for the stream to come to rest. Only the parent knows how far it has come: it goes on, and
+  /// leaves the lane as soon as it is there, so that its child can follow. Everything is held.
+  static func claimForFork(_ c: ConnectionRef) {
+    let family = c.pointee.family!
+    guard family.pointee.down.load(ordering: .relaxed) == stays else { return }
+    family.pointee.owner.store(UInt32(bitPattern: Kernel.processID()), ordering: .relaxed)
+    family.pointee.down.store(leaving, ordering: .releasing)
+  }
+
+  /// In the child: a lane that a sibling leaves.
+  static func awaitParent(_ c: ConnectionRef) {
+    c.pointee.isResending = false
+    c.pointee.outgoing = OutgoingRecords()
+    c.pointee.receivePath.store(.lane, ordering: .relaxed)
+    c.pointee.sendPath.store(.lane, ordering: .relaxed)
+    c.pointee.attempt.store(.attached, ordering: .relaxed)
+    c.pointee.wireup.stage = .attached
+  }
+
+  /// Whether this process has claimed to leave the lane that has just been reached.
+  static func hasClaimed(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.isFamily, let family = c.pointee.family else { return false }
+    return family.pointee.down.load(ordering: .relaxed) == leaving
+      && family.pointee.owner.load(ordering: .relaxed) == UInt32(bitPattern: Kernel.processID())
   }
 
   /// The connection is TCP's, in whatever way: the others may go on there.
   static func finishDetach(_ c: ConnectionRef) {
     c.pointee.family?.pointee.down.store(left, ordering: .releasing)
     wakeSiblings(c)
+    // Who waits on the bell, in whichever process, learns it by its hang-up; the lane needs it no more.
+    if c.isShared, c.pointee.bell >= 0 { Kernel.shutdown(c.pointee.bell, Int32(SHUT_RDWR)) }
   }
 
   /// The lane stays: the peer died while this process was leaving, and what its ring still holds is whoever's reads it.
@@ -114,6 +147,7 @@ enum SharedLane {
   static func follow(_ c: ConnectionRef) -> Bool {
     // Acquires what finishDetach released.
     guard let family = c.pointee.family, family.pointee.down.load(ordering: .acquiring) == left else { return false }
+    guard c.pointee.wireup.stage == .attached else { return true }
     c.lockBoth()
     if c.pointee.wireup.stage == .attached { Leaving.followSibling(c) }
     c.unlockBoth()
@@ -152,10 +186,19 @@ enum SharedLane {
 
   // MARK: The peer's life
 
+  /// The child of a fork has lanes that no thread of it watches yet.
+  nonisolated(unsafe) static var isUnwatched = false
+
+  /// What a wait does first: somebody in this process has to notice what becomes of the lanes that it waits for.
+  @inline(__always)
+  static func watch() {
+    if isUnwatched, Service.watchInherited() { isUnwatched = false }
+  }
+
   /// What a process of several looks at before it touches the lane: whether a sibling has noticed the peer's end. And
   /// whether anybody in this process would notice it: the child of a fork has no service thread at first.
   static func attend(_ c: ConnectionRef) {
-    if !c.pointee.wireup.isWatched { Service.watchInherited() }
+    watch()
     if c.pointee.family!.pointee.bereaved.load(ordering: .acquiring) {
       c.pointee.peerGone.store(true, ordering: .sequentiallyConsistent)
     }

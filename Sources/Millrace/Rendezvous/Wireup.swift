@@ -45,6 +45,8 @@ struct Wireup {
   var wantsQuiet = false
   /// The last look at the books did not fit.
   var auditFailed = false
+  /// The peer has had its time to say that it has read the last record.
+  var isImpatient = false
   /// The peer died in the middle of the cutover.
   var isOrphan = false
   /// The kernel stream has ended.

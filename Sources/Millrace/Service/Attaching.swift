@@ -140,7 +140,7 @@ enum Attaching {
     switch c.pointee.wireup.stage {
     case .called: offerArrived(c)
     case .calling: answerArrived(c)
-    case .wired, .leaving:
+    case .wired, .leaving, .detaching:
       Waiters.drainBell(c)
       Mover.advance(c)
       if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
@@ -152,6 +152,9 @@ enum Attaching {
   private static func hungUp(_ c: ConnectionRef) {
     switch c.pointee.wireup.stage {
     case .called, .calling: refuse(c, .badWireup)
+    case .attached where c.pointee.isFamily && SharedLane.siblingLeaves(c):
+      // The hang-up may be the peer's, which is through with the lane; the sibling's follows when it is as well.
+      if !SharedLane.follow(c) { return }
     case .wired, .attached: Leaving.peerLeft(c)
     default: break
     }
@@ -181,7 +184,9 @@ enum Attaching {
     c.pointee.nonce = nonce
     c.pointee.records = RecordBuffer()
     c.pointee.outgoing = OutgoingRecords()
+    c.pointee.recordsEnd.store(0, ordering: .relaxed)
     c.pointee.wireup.isOrphan = false
+    c.pointee.wireup.isImpatient = false
     c.pointee.isFamily = false
     c.pointee.family!.pointee.down.store(0, ordering: .relaxed)
     c.pointee.family!.pointee.bereaved.store(false, ordering: .relaxed)
@@ -223,8 +228,16 @@ enum Attaching {
   static func watchClosely(_ c: ConnectionRef) {
     let edges = EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
     Service.watch(c, c.pointee.fd, .kernel, edges)
+    Service.watch(c, c.pointee.bell, .bell, EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue)
     timed = max(timed, 1)
     Service.prod()
+  }
+
+  /// The stream is on its way back to TCP, which takes no longer than it takes the peer to read a record.
+  static func enterLeaving(_ c: ConnectionRef) {
+    c.pointee.wireup.deadline = Kernel.now() &+ quietTime
+    c.pointee.wireup.patience = 0
+    c.pointee.wireup.stage = .leaving
   }
 
   private static func enter(_ c: ConnectionRef, _ stage: Wireup.Stage, for time: UInt64) {
@@ -267,6 +280,9 @@ enum Attaching {
       // From here on only the peer can go on; a peer that is stopped is looked after less and less often.
       c.pointee.wireup.patience = min(max(c.pointee.wireup.patience &* 2, quietTime), 4_000_000_000)
       c.pointee.wireup.deadline = Kernel.now() &+ c.pointee.wireup.patience
+      // A peer that is gone says nothing; what it has left is read first.
+      c.pointee.wireup.isImpatient =
+        c.pointee.wireup.stage == .leaving && Kernel.pollNow(c.pointee.fd, 0) & Int16(POLLERR | POLLHUP) == 0
       guard c.pointee.wireup.stage == .wired else { return }
       c.lockBoth()
       let reason: DeclineReason = c.pointee.wireup.auditFailed ? .unaccountedIO : .busy

@@ -56,8 +56,8 @@ enum Service {
   }
 
   /// In the child of a fork that uses a lane of its parent's: somebody has to notice when the peer is gone.
-  static func watchInherited() {
-    guard start() else { return }
+  static func watchInherited() -> Bool {
+    guard start() else { return false }
     Pool.forEach { c in
       guard c.pin(Pins.sleeper) & (Pins.finished | Pins.closing) == 0 else {
         c.unpin(Pins.sleeper)
@@ -66,6 +66,7 @@ enum Service {
       if c.pointee.wireup.stage == .attached, !c.pointee.wireup.isWatched { Attaching.watchAgain(c) }
       c.unpin(Pins.sleeper)
     }
+    return true
   }
 
   private static func open() -> Bool {
@@ -134,6 +135,7 @@ enum Service {
   }
 
   private static func kernelReady(_ c: ConnectionRef, _ events: UInt32) {
+    if c.pointee.isFamily, SharedLane.siblingLeaves(c) { return }
     if events & EPOLLERR.rawValue != 0, c.pointee.wireup.stage == .attached {
       return Leaving.peerLeft(c, byReset: true)
     }

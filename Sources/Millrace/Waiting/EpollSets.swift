@@ -41,6 +41,15 @@ enum EpollSets {
     return sets + (used - 1)
   }
 
+  /// Every record that was ever used.
+  static func forEach(_ body: (EpollSetRef) -> Void) {
+    var index = 0
+    while let sets, index < used {
+      body(sets + index)
+      index += 1
+    }
+  }
+
   /// A new set.
   static func created(_ epfd: Int32) {
     Registrations.lock.lock()

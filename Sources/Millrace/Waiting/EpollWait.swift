@@ -17,6 +17,7 @@ enum EpollWait {
     let set = wait.pointee.set.assumingMemoryBound(to: EpollSet.self)
     set.pointee.waiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
     Stats.count(.epollWaits)
+    SharedLane.watch()
     wait.pointee.found = 0
     NestedSets.exposeInner(set)
     return goOn(wait, set, maySpin: true)
@@ -180,6 +181,7 @@ enum EpollWait {
     }
     guard let c = Registrations.heat(token, in: set) else { return }
     Bell.drain(c)
+    if c.pointee.isFamily { _ = SharedLane.follow(c) }
     // It may have rung for others as well (Waiters.drainBell).
     PollSleepers.wake(c)
     if c.pointee.registered.load(ordering: .relaxed) > 1 { Registrations.nudge(c, but: set) }

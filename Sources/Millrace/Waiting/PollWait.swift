@@ -10,7 +10,10 @@ enum PollWait {
   /// While a stream moves, nothing rings: its waiters look again after this long, in nanoseconds.
   private static let movingSlice: UInt64 = 1_000_000
 
-  static func begin(_ wait: Wait) -> mr_step { start(wait, maySpin: true) }
+  static func begin(_ wait: Wait) -> mr_step {
+    SharedLane.watch()
+    return start(wait, maySpin: true)
+  }
 
   /// Begins again after a sleep that told nothing.
   static func again(_ wait: Wait) -> mr_step { start(wait, maySpin: false) }
@@ -87,6 +90,7 @@ enum PollWait {
 
   private static func pin(_ wait: Wait, _ index: Int, _ c: ConnectionRef, _ events: Int16) {
     let note = note(wait, index)
+    if c.pointee.isFamily { _ = SharedLane.follow(c) }
     // A wait for nothing but room is not woken by a mark; it keeps the stream from moving, as a sender does.
     let kind = events & Int16(POLLIN | POLLRDNORM) != 0 ? Pins.poller : Pins.sender
     let before = c.pin(kind)

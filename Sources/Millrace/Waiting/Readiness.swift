@@ -18,17 +18,35 @@ enum Readiness {
   @inline(__always)
   static func mask(_ c: ConnectionRef, for wanted: UInt32) -> UInt32 {
     guard wanted != 0, let segment = c.pointee.segment else { return 0 }
+    // Nothing can be read or written until the sibling is through; the bell's hang-up tells it.
+    if c.pointee.isFamily, SharedLane.siblingLeaves(c) { return 0 }
     let own = segment.side(c.pointee.laneRole)
     let peer = segment.side(c.pointee.laneRole.peer)
     var mask: UInt32 = 0
     let moving = c.pointee.receivePath.load(ordering: .acquiring) != .lane
     // The flags before the tail: what they end is then certainly seen.
     let flags = moving ? 0 : peer.finish.pointee.load(ordering: .acquiring)
-    if moving ? Receive.kernelHolds(c) : isReadable(own, peer) { mask |= input }
+    if moving { mask |= whileMoving(c) } else if isReadable(own, peer) { mask |= input }
     // The consumer's cache line is left alone unless somebody asks for room.
     if wanted & output != 0, isWritable(own, peer, capacity: UInt64(segment.ringBytes)) { mask |= output }
     if flags != 0 || hasEnded(c) { mask |= ended(c, flags, mask) }
     return mask & wanted
+  }
+
+  /// While the stream moves: what the kernel holds for the application, and whether the peer is gone.
+  private static func whileMoving(_ c: ConnectionRef) -> UInt32 {
+    let kernel = UInt32(UInt16(bitPattern: Kernel.pollNow(c.pointee.fd, Int16(POLLIN | POLLRDHUP))))
+    var mask: UInt32 = 0
+    if kernel & input != 0,
+      c.pointee.kernelReceived.load(ordering: .relaxed) < c.pointee.kernelLimit.load(ordering: .acquiring)
+    {
+      mask |= input
+    }
+    if kernel & (readHangUp | hangUp | failed) != 0 {
+      mask |= input | readHangUp
+      if kernel & (hangUp | failed) != 0, !StandIn.hidesReset(c) { mask |= kernel & (hangUp | failed) }
+    }
+    return mask
   }
 
   @inline(__always)
@@ -70,7 +88,8 @@ enum Readiness {
     if gone || flags & FinishFlags.closed != 0 {
       // What remains is the kernel's to say: it may have been reset meanwhile.
       let kernel = UInt32(UInt16(bitPattern: Kernel.pollNow(c.pointee.fd, Int16(POLLRDHUP))))
-      more |= output | (kernel & (failed | hangUp))
+      let end = kernel & (failed | hangUp)
+      more |= output | (end != 0 && StandIn.hidesReset(c) ? 0 : end)
     }
     if c.pointee.pendingError.load(ordering: .acquiring) != 0 { more |= failed | hangUp | output }
     return more

@@ -370,6 +370,27 @@ enum Registrations {
     }
   }
 
-  /// In the child of a fork: whatever lock another thread held is free.
-  static func forked() { lock.reset() }
+  // MARK: fork
+
+  /// No thread is in the middle of a change until ``release()``.
+  static func hold() {
+    lock.lock()
+    EpollSets.forEach { $0.pointee.lock.lock() }
+  }
+
+  static func release() {
+    EpollSets.forEach { $0.pointee.lock.unlock() }
+    lock.unlock()
+  }
+
+  /// In the child of a fork: what was held is free, and nobody waits in any set.
+  static func forked() {
+    EpollSets.forEach { set in
+      set.pointee.lock.reset()
+      set.pointee.sleepers.store(0, ordering: .relaxed)
+      set.pointee.waiters.store(0, ordering: .relaxed)
+      set.pointee.isSpun.store(false, ordering: .relaxed)
+    }
+    lock.reset()
+  }
 }

@@ -61,11 +61,18 @@ int main(void) {
   static const char *const ways[] = {"recv", "poll", "epoll", "send"};
   for (int way = 0; way < 4; way++)
     for (int role = 0; role < 2; role++) {
-      int fd;
+      int fd, settled[2];
+      char byte;
+      if (pipe(settled)) give_up("pipe: %s", errno_name(errno));
       say("-- %s, %s", ways[way], role ? "connected" : "accepted");
       victim = victim_pair(&fd, role);
-      if (victim == 0)
+      if (victim == 0) {
+        // It has read all that it was sent: what it leaves unread would be a reset.
+        if (write(settled[1], "s", 1) != 1) end_child(1);
         for (;;) pause();
+      }
+      if (read(settled[0], &byte, 1) != 1) give_up("the victim did not settle");
+      close(settled[0]), close(settled[1]);
       pthread_t thread = start_thread(killer, NULL);
       wait_for(ways[way], fd);
       join_thread(thread);

@@ -1,0 +1,149 @@
+import CLinux
+import MillraceShim
+import Synchronization
+
+/// fork(2), seen from all sides. A child shares every connection with its parent, as it shares the kernel's sockets: a
+/// lane's positions lie in memory that both have mapped, and a lock there keeps the two apart.
+enum Forking {
+  /// How long a fork waits, in all, for streams that move to come to rest. In nanoseconds.
+  private static let patience: UInt64 = 200_000_000
+
+  /// Every lane at rest, and no thread of this process in the middle of anything that the child could not know of: a copy,
+  /// a step of a cutover, a change in a list. All of it is held until the child is there.
+  static func prepare() {
+    guard Pool.highWater > 0 else { return }
+    let deadline = Kernel.now() &+ patience
+    while true {
+      Pool.forEach { if isInMotion($0) { Closing.settle($0, until: deadline) } }
+      hold()
+      if isComplete(until: deadline) { break }
+      release()
+    }
+    Pool.forEach(share)
+  }
+
+  /// Whether some of the stream is on neither path yet.
+  private static func isInMotion(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.wireup.stage.isMoving else { return false }
+    return c.pointee.sendPath.load(ordering: .relaxed) != .kernel
+      || c.pointee.receivePath.load(ordering: .relaxed) != .kernel
+  }
+
+  /// Connections first, then lists, then the table: the order in which everybody takes them.
+  private static func hold() {
+    Pool.forEach { c in
+      c.lockBoth()
+      c.pointee.isHeld = true
+    }
+    Registrations.hold()
+    Table.lock.lock()
+  }
+
+  /// Between the look and the locks a new connection may have come, or a stream may have begun to move. The latter is waited
+  /// for within bounds only, since it may depend on a peer that is stopped.
+  private static func isComplete(until deadline: UInt64) -> Bool {
+    let mayWait = Kernel.now() < deadline
+    var complete = true
+    Pool.forEach { if !$0.pointee.isHeld || mayWait && isInMotion($0) { complete = false } }
+    return complete
+  }
+
+  private static func release() {
+    Table.lock.unlock()
+    Registrations.release()
+    Pool.forEach { c in
+      // A record that was given back and taken again meanwhile is somebody else's.
+      guard c.pointee.isHeld else { return }
+      c.pointee.isHeld = false
+      c.unlockBoth()
+    }
+  }
+
+  private static func share(_ c: ConnectionRef) {
+    count(c, 1)
+    if c.pointee.wireup.stage == .attached || isInMotion(c) { c.pointee.isFamily = true }
+    // What the parent goes on with, the child waits for.
+    if isInMotion(c) { SharedLane.claimForFork(c) }
+  }
+
+  static func parent(_ child: Int32) {
+    guard Pool.highWater > 0 else { return }
+    if child < 0 { Pool.forEach { count($0, -1) } }
+    release()
+    // A thread that sleeps in a set has armed for itself alone; from now on each lane has to ring for itself.
+    if child > 0 { Pool.forEach { if $0.pointee.isFamily { Registrations.nudge($0) } } }
+  }
+
+  static func child() {
+    isChild = true
+    Table.lock.reset()
+    Registrations.forked()
+    PeerProcess.forked()
+    PollSleepers.forked()
+    Stats.forked()
+    Service.forked()
+    Pool.forked()
+    Pool.forEach { c in
+      c.pointee.isHeld = false
+      c.pointee.pathsChanged = false
+      c.pointee.sendLock.reset()
+      c.pointee.receiveLock.reset()
+      c.pointee.row = -1
+      c.pointee.wireup.isWatched = false
+      abandonAttempt(c)
+      if c.pointee.isFamily { SharedLane.isUnwatched = true }
+    }
+  }
+
+  /// What the parent's service thread has under way is the parent's to go on with.
+  private static func abandonAttempt(_ c: ConnectionRef) {
+    let keep = Pins.receiveGate | Pins.sendGate | Pins.closing
+    c.pointee.pins.bitwiseAnd(keep, ordering: .relaxed)
+    guard c.pointee.attempt.load(ordering: .relaxed) == .underway else { return }
+    if isInMotion(c) { return SharedLane.awaitParent(c) }
+    closeInherited(&c.pointee.wireup.listener)
+    closeInherited(&c.pointee.wireup.socket)
+    closeInherited(&c.pointee.bell)
+    c.pointee.wireup.stage = .none
+    c.pointee.attempt.store(.refused, ordering: .relaxed)
+    c.pointee.reason = .sharedByFork
+  }
+
+  private static func closeInherited(_ fd: inout Int32) {
+    Table.closeHidden(fd)
+    fd = -1
+  }
+
+  /// The process ends, or becomes another program: others who share its connections learn that it does not any more.
+  /// Descriptors that survive an exec stay shared.
+  static func letGo() {
+    Pool.forEach { c in
+      guard !isReplaced || !c.pointee.survivesExec else { return }
+      count(c, -1)
+    }
+  }
+
+  /// The exec has failed.
+  static func takeBack() {
+    Pool.forEach { c in
+      guard !c.pointee.survivesExec else { return }
+      count(c, 1)
+    }
+  }
+
+  private static func count(_ c: ConnectionRef, _ change: Int32) {
+    c.pointee.family?.pointee.users.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
+  }
+
+  /// Whether this is the child of a fork, which has something to give back.
+  nonisolated(unsafe) static var isChild = false
+  /// An exec is under way.
+  nonisolated(unsafe) static var isReplaced = false
+
+  static func exit() {
+    // Relatives wait for what this process has begun.
+    Pool.forEach { if $0.pointee.isFamily, isInMotion($0) { Closing.settle($0, until: Kernel.now() &+ 5 &* patience) } }
+    if isChild { letGo() }
+    Log.summary(attaches: Stats.value(.attaches), candidates: Stats.value(.candidates))
+  }
+}
