@@ -25,7 +25,9 @@ PACKAGES_BUILD := gcc libc6-dev binutils make git python3 clang-format
 PACKAGES_TOOLS := procps util-linux iproute2 strace gdb valgrind
 PACKAGES_PROGRAMS := redis-server redis-tools nginx-light memcached libmemcached-tools wrk iperf3 sockperf haproxy \
   postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2
-PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS)
+PACKAGES_RDMA := qemu-system-x86 busybox-static kmod libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers rdmacm-utils \
+  ibverbs-utils rdma-core perftest
+PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS) $(PACKAGES_RDMA)
 
 SWIFT_SOURCES = Package.swift Sources Tests
 C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
@@ -33,15 +35,16 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs bench install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs test-rdma rdma-shell bench install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## Install every Debian package that anything here needs (daemons are not started)
+deps: ## Install every Debian package that anything here needs (daemons are not started), and fetch the RDMA machine's kernel
 	@Tests/Support/install-packages $(PACKAGES)
+	@$(PYTHON) Tests/Rdma/kernel.py
 
 toolchain:
 	@command -v $(SWIFT) >/dev/null || { echo "Swift 6.1 or later is needed (https://swift.org/install)" >&2; exit 1; }
@@ -61,7 +64,7 @@ build: toolchain
 demo: deps build ## Show real servers plain and under Millrace, one after the other
 	@$(PYTHON) Tests/Demo/demo.py
 
-test: deps build lint unit fuzz cli settings conformance hostile kills programs ## Run all that must pass: lint, unit, simulation, fuzz, cli, settings, conformance, hostile, kills, programs
+test: deps build lint unit fuzz cli settings conformance hostile kills programs test-rdma ## Run all that must pass: lint, unit, simulation, fuzz, cli, settings, conformance, hostile, kills, programs, test-rdma
 	@echo "== all phases of make test passed"
 
 unit: toolchain ## Run the unit and simulation tests
@@ -99,6 +102,14 @@ settings: build ## Test the environment variables, and the ways to load the libr
 programs: deps build ## Run real programs bare and preloaded, with checked results
 	@echo "== programs"
 	@$(PYTHON) Tests/Programs/run.py
+
+test-rdma: deps build ## Boot machines with real RDMA, one and then two on a wire, and run the tests of Tests/Rdma in them
+	@echo "== rdma"
+	@$(MAKE) --no-print-directory -s -j2 -C Tests/Conformance
+	@$(PYTHON) Tests/Rdma/run.py $(RDMA_FLAGS)
+
+rdma-shell: deps build ## A prompt in a machine with real RDMA; MACHINE=b in a second terminal puts another on its wire
+	@$(PYTHON) Tests/Rdma/shell.py $(MACHINE) $(RDMA_FLAGS)
 
 bench: deps build ## Measure every figure, side by side with the kernel (build/bench.json, build/bench.svg)
 	@$(PYTHON) Tests/Benchmarks/bench.py $(BENCH_FLAGS)
