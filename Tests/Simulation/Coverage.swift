@@ -43,6 +43,19 @@ final class Coverage {
     }
   }
 
+  /// Lanes that one of several processes left for all, and relatives that followed.
+  private(set) var claims = 0
+  private(set) var follows = 0
+  private(set) var families = 0
+
+  func countFamilies(_ all: [Family]) {
+    for family in all {
+      claims += family.claims
+      follows += family.follows
+      families += family.isShared ? 1 : 0
+    }
+  }
+
   func times(_ event: Event, in phase: Cutover.Phase, of end: Int) -> Int {
     transitions[(Int(event.rawValue) * 16 + Int(phase.rawValue)) * 2 + end]
   }
@@ -64,6 +77,7 @@ final class Coverage {
     lines.append(
       "left in the ring: \(remaindersAtRecords) at records, \(remaindersAtCut) at a cut, "
         + "\(remaindersAfterResend) behind what was re-sent")
+    lines.append("several processes: \(families) lanes, \(claims) times one left for all, \(follows) followed")
     return lines.joined(separator: "\n")
   }
 }

@@ -1,9 +1,11 @@
 import MillraceCore
 
-/// One end of the connection: an application, the service thread, and the cutover machine between them, driven the way
-/// the preloaded library drives it. Every method is one event; the events of one end are serialised.
+/// One process at one end of the connection: an application, the service thread, and the cutover machine between them,
+/// driven the way the preloaded library drives it. Every method is one event; the events of one end are serialised.
 final class End {
   let index: Int
+  /// What the processes of this end have in common since a fork; `Family.swift`.
+  let family: Family
   let outgoing: KernelStream
   let incoming: KernelStream
   let options: Options
@@ -15,16 +17,18 @@ final class End {
   var hasLeft = true
   /// The leader has offered on this lane.
   var hasOffered = false
-  /// Lane position of the next byte to consume.
-  var consumed: UInt64 = 0
-  var publishedHead: UInt64 = 0
+  /// Lane position of the next byte to consume, and the tail of the own ring, as this process has last seen them.
+  var seenConsumed: UInt64 = 0
+  var seenTail: UInt64 = 0
+  /// Bytes that this process has written to the kernel path and read from it.
+  var written = 0
+  var received = 0
   /// The own mark is written or stands in the queue.
   var markIsCommitted = false
 
   // The way out over TCP: records first, then what is re-sent out of the ring, then the application.
   var waiting: ContiguousArray<Cell> = []
   var resendPosition: UInt64?
-  var finishIsWritten = false
 
   // The way in over TCP.
   /// Bytes that were read ahead of the application, to get at the mark behind them.
@@ -32,30 +36,27 @@ final class End {
   var record = RecordBuffer()
   var recordCells: ContiguousArray<Cell> = []
 
-  // The application.
-  var toSend: Int
-  var sent = 0
-  var delivered = 0
-  var wantsFinish = false
-  var sawEnd = false
+  /// The process is gone.
   var isDead = false
+  /// This process has nothing to do with lanes any more: a relative has left one for it.
+  var isRefused = false
+  /// Forked while its parent's stream moved: it waits for the parent.
+  var awaitsParent = false
 
   /// Grows with everything that happens; a settled end stands still.
   var progress = 0
   /// How often this end came to consume a lane.
   private(set) var attached = 0
-  private var isForcedToKernel = false
+  private(set) var isForcedToKernel = false
   var trace: Trace?
   var coverage: Coverage?
 
-  init(
-    index: Int, outgoing: KernelStream, incoming: KernelStream, options: Options, toSend: Int
-  ) {
+  init(index: Int, outgoing: KernelStream, incoming: KernelStream, options: Options, family: Family) {
     self.index = index
     self.outgoing = outgoing
     self.incoming = incoming
     self.options = options
-    self.toSend = toSend
+    self.family = family
     cutover = Cutover(role: index == 0 ? .leader : .follower)
   }
 
@@ -68,7 +69,7 @@ final class End {
   /// Nothing of an attach or detach is under way, and nothing older than the application's next byte waits.
   var isAtRest: Bool {
     if mutation == .attachWhileDetaching, hasLeft { return true }
-    let idle = cutover.isIdle && waiting.isEmpty && !finishIsWritten
+    let idle = cutover.isIdle && waiting.isEmpty && !family.finishIsWritten
     return idle && (resendPosition == nil || mutation == .cutBeforeResent)
   }
 
@@ -95,6 +96,7 @@ final class End {
     note("\(event) \(detail()): \(before) -> \(cutover.phase), \(cutover.outbound), \(cutover.inbound)")
     if cutover.phase == .attached, before != .attached { attached += 1 }
     try perform(effects)
+    if cutover.phase == .attached, family.owner === self { try leaveForFork() }
   }
 
   private func perform(_ effects: CutoverEffects) throws(Failure) {
@@ -109,7 +111,7 @@ final class End {
       try resend(from: mutation == .resendFromZero ? 0 : position)
     }
     if mutation == .detachAnsweredTwice, effects.finishes, effects.detachPosition == nil, markIsCommitted {
-      enqueue(words(.detach(consumed: consumed)), kind: .detach)
+      enqueue(words(.detach(consumed: family.consumed)), kind: .detach)
     }
     if effects.finishes { stop() }
     try pump()
@@ -121,7 +123,7 @@ final class End {
 
   private func detachPosition(_ position: UInt64) -> UInt64 {
     switch mutation {
-    case .detachCarriesPublishedHead: publishedHead
+    case .detachCarriesPublishedHead: family.publishedHead
     case .detachCarriesTail: position == 0 ? 0 : lane!.rings[1 - index].tailAtConsumer
     default: position
     }
@@ -172,20 +174,26 @@ final class End {
 
   // MARK: Writing to TCP
 
+  private func write(_ cell: Cell) throws(Failure) {
+    try outgoing.write(cell)
+    written += 1
+  }
+
   /// Writes what waits, as far as the kernel has room: records, then what is re-sent, then FIN.
   func pump() throws(Failure) {
     if isDead { return }
     if mutation == .resendBeforeRecords { try pumpRing() }
-    var written = 0
-    while written < waiting.count, outgoing.room > 0 {
-      try outgoing.write(waiting[written])
-      written += 1
+    var count = 0
+    while count < waiting.count, outgoing.room > 0 {
+      try write(waiting[count])
+      count += 1
     }
-    if written > 0 {
-      note("writes \(written) bytes of records")
-      waiting.removeFirst(written)
+    if count > 0 {
+      note("writes \(count) bytes of records")
+      waiting.removeFirst(count)
     }
     if waiting.isEmpty { try pumpRing() }
+    finishClaim()
     try pumpFinish()
   }
 
@@ -194,14 +202,15 @@ final class End {
     // The position is stored only now, on the way to the next piece: a process that dies in between has stored the old
     // one, and may not have let newer bytes take the place.
     produced.resent = position
+    let tail = mutation == .claimWithoutRefresh ? min(seenTail, produced.tail) : produced.tail
     let first = position
-    while position < produced.tail, outgoing.room > 0 {
-      try outgoing.write(produced[position])
+    while position < tail, outgoing.room > 0 {
+      try write(produced[position])
       position += 1
     }
     if position > first { note("re-sends \(first)..<\(position) of \(produced.tail)") }
     resendPosition = position
-    if position == produced.tail {
+    if position >= tail {
       produced.resent = position
       resendPosition = nil
       note("has re-sent everything")
@@ -209,12 +218,12 @@ final class End {
   }
 
   private func pumpFinish() throws(Failure) {
-    guard wantsFinish, !finishIsWritten, sent == toSend else { return }
+    guard family.wantsFinish, !family.finishIsWritten, family.sent == family.toSend, try mayTouch() else { return }
     if cutover.isIdle && waiting.isEmpty && resendPosition == nil
       || mutation == .finishDuringAttach && waiting.isEmpty
     {
       try outgoing.finish()
-      finishIsWritten = true
+      family.finishIsWritten = true
       note("writes FIN")
     } else if cutover.phase == .attached, !hasLeft, produced.finish == nil {
       lane!.post(.finish(produced.tail), from: index)
@@ -226,8 +235,9 @@ final class End {
 
   /// The application sends up to `count` bytes, wherever they go now.
   func send(upTo count: Int) throws(Failure) {
-    let count = min(count, toSend - sent)
+    let count = min(count, family.toSend - family.sent)
     if count == 0 || isDead { return }
+    guard try mayTouch() else { return }
     if index == 0, mayOffer, options.fabric == .verbs { try offer() }
     let queuesBehind = resendPosition != nil && mutation != .newerBytesOvertakeResend
     if cutover.outbound == .ring && !isForcedToKernel || queuesBehind {
@@ -235,8 +245,8 @@ final class End {
     } else {
       // Nothing older waits: records are followed by something to re-send, if only by its end.
       let accepted = min(count, outgoing.room)
-      for _ in 0..<accepted { try outgoing.write(nextCell()) }
-      if accepted > 0 { note("sends \(accepted) over TCP, \(sent) in all") }
+      for _ in 0..<accepted { try write(nextCell()) }
+      if accepted > 0 { note("sends \(accepted) over TCP, \(family.sent) in all") }
     }
   }
 
@@ -254,14 +264,15 @@ final class End {
       produced[tail] = nextCell()
       produced.tail = tail + 1
     }
+    seenTail = produced.tail
     lane!.post(.tail(produced.tail), from: index)
-    note("puts \(accepted) in the ring, tail \(produced.tail), \(sent) in all")
+    note("puts \(accepted) in the ring, tail \(produced.tail), \(family.sent) in all")
   }
 
   private func nextCell() -> Cell {
     let cell = Cell(
-      byte: options.byte(sent, from: index), kind: .application, position: UInt32(sent))
-    sent += 1
+      byte: options.byte(family.sent, from: index), kind: .application, position: UInt32(family.sent))
+    family.sent += 1
     return cell
   }
 
@@ -271,25 +282,28 @@ final class End {
   func take(_ lane: Lane) {
     self.lane = lane
     hasLeft = false
-    consumed = 0
-    publishedHead = 0
+    family.begin()
+    seenConsumed = 0
+    seenTail = 0
     markIsCommitted = false
     hasOffered = false
     note("has a lane, epoch \(lane.epoch)")
   }
 
   private var mayOffer: Bool {
-    guard index == 0, lane != nil, !hasLeft, isAtRest else { return false }
+    guard index == 0, lane != nil, !hasLeft, isAtRest, booksAgree, !mustNotAttach else {
+      return false
+    }
     return !hasOffered
   }
 
   private func offer() throws(Failure) {
     let lane = lane!
     if options.fabric == .verbs, mutation != .offerEmptyHanded, mutation != .markNotFlipped {
-      lane.isFlipped = lane.nonce.mark(from: .leader)[0] == options.byte(sent, from: 0)
+      lane.isFlipped = lane.nonce.mark(from: .leader)[0] == options.byte(family.sent, from: 0)
     }
     hasOffered = true
-    let written = UInt64(outgoing.writtenCount)
+    let written = UInt64(self.written)
     try step(.offer) { (machine) throws(Cutover.Violation) in
       try machine.offer(written: written)
     }
@@ -297,12 +311,13 @@ final class End {
 
   /// Looks at what the peer has said on the lane.
   func pollLane() throws(Failure) {
-    guard let lane, !hasLeft, !isDead else { return }
+    guard let lane, !hasLeft, !isDead, try mayTouch() else { return }
+    if cutover.phase == .kernel, mustNotAttach || !booksAgree { return try leave() }
     if index == 0 { try pollAsLeader(lane) } else { try pollAsFollower(lane) }
-    if cutover.phase == .attached, publishedHead != consumed {
-      publishedHead = consumed
-      lane.post(.head(consumed), from: index)
-      note("publishes head \(consumed)")
+    if cutover.phase == .attached, family.publishedHead != family.consumed {
+      family.publishedHead = family.consumed
+      lane.post(.head(family.consumed), from: index)
+      note("publishes head \(family.consumed)")
     }
   }
 
@@ -310,13 +325,13 @@ final class End {
     switch cutover.phase {
     case .kernel:
       let byteNotNeeded = options.fabric == .sharedMemory || mutation == .offerEmptyHanded
-      if finishIsWritten { try leave() } else if mayOffer, byteNotNeeded { try offer() }
+      if family.finishIsWritten { try leave() } else if mayOffer, byteNotNeeded { try offer() }
     case .offered:
       guard lane.learnedArrived else { return }
       try step(.peerLearned) { (machine) throws(Cutover.Violation) in try machine.peerLearned() }
     case .marked:
       guard lane.followerCutPublished, let cut = lane.cuts[1] else { return }
-      let received = UInt64(incoming.readCount)
+      let received = UInt64(self.received)
       if !fitsAhead(cut) { return try leave() }
       try step(.peerCut, "\(cut)") { (machine) throws(Cutover.Violation) in
         try machine.peerCut(cut, received: received)
@@ -327,18 +342,18 @@ final class End {
 
   private func pollAsFollower(_ lane: Lane) throws(Failure) {
     guard cutover.phase == .kernel, let cut = lane.cuts[0] else { return }
-    if finishIsWritten { return try leave() }
+    if family.finishIsWritten { return try leave() }
     // Over verbs the cut may come when the leader has long given up and gone on in TCP.
-    if options.fabric == .verbs, incoming.readCount > Int(cut) { return try leave() }
+    if options.fabric == .verbs, received > Int(cut) { return try leave() }
     guard isAtRest, fitsAhead(cut) else { return }
-    let written = UInt64(outgoing.writtenCount)
+    let written = UInt64(self.written)
     if options.fabric == .sharedMemory {
       // The cut lies in memory before the word says "learned"; the leader acts on it only once it is published.
       lane.cuts[1] = written
       if lane.word != .offered { return }
       lane.word = .learned
     }
-    let received = UInt64(incoming.readCount)
+    let received = UInt64(self.received)
     try step(.learn, "\(cut), own cut \(written)") { (machine) throws(Cutover.Violation) in
       try machine.learn(peerCut: cut, received: received, written: written)
     }
@@ -347,12 +362,12 @@ final class End {
   /// Whether the unread bytes before the peer's cut fit in the look-ahead.
   private func fitsAhead(_ cut: UInt64) -> Bool {
     if mutation == .lookAheadUnlimited { return true }
-    return ahead.count + Int(cut) - incoming.readCount <= options.lookAhead
+    return ahead.count + Int(cut) - received <= options.lookAhead
   }
 
   /// This end leaves the lane: because it wants to, or because it notices that the lane is over.
   func leave() throws(Failure) {
-    guard let lane, !hasLeft, !isDead else { return }
+    guard let lane, !hasLeft, !isDead, !awaitsParent, claim() else { return }
     if options.fabric == .sharedMemory, index == 0, cutover.phase == .offered {
       if lane.word == .offered || mutation == .giveUpWithoutSwap {
         lane.word = .givenUp
@@ -361,7 +376,7 @@ final class End {
       }
     }
     stop()
-    let position = consumed
+    let position = consumedNow
     try step(.laneDown) { (machine) throws(Cutover.Violation) in machine.laneDown(consumed: position) }
     if mutation == .undecidedGoesOn, cutover.phase == .undecided {
       isForcedToKernel = true

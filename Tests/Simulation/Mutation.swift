@@ -53,4 +53,23 @@ enum Mutation: String, CaseIterable {
   /// What a dead peer left in its ring is read as soon as the lane's hang-up is noticed, though the kernel path still has
   /// bytes on their way.
   case remainderBeforeKernelEnd
+
+  // Among the processes of one end, since a fork:
+
+  /// A process goes on to use a lane that a relative is leaving for all.
+  case claimIgnored
+  /// Who leaves for all knows only what it has itself consumed and sent.
+  case claimWithoutRefresh
+  /// Each process of an end leaves for itself, with a DETACH of its own.
+  case everybodyLeaves
+  /// Whichever process comes by takes bytes of a record.
+  case everybodyReadsRecords
+  /// A process follows to TCP before its relative has re-sent everything.
+  case followBeforeResent
+  /// A connection attaches while another process holds it.
+  case attachWhileShared
+  /// A connection attaches though another process has read from it or written to it.
+  case auditSkipped
+  /// What a dead peer left in its ring is read by a process that does not know what its relatives have read over TCP.
+  case remainderUnaudited
 }

@@ -20,6 +20,8 @@ struct Options {
   let maximumEpochs: Int
   /// How often in 1,000 steps an end wants to leave its lane or the fabric fails.
   let leaveRate: Int
+  /// How often in 1,000 steps a process forks, or one of several ends.
+  let forkRate: Int
   /// The step at which an end is killed; none is if there are fewer.
   let killStep: Int
   /// How often in 100 an application reads when it has its turn.
@@ -47,6 +49,7 @@ struct Options {
     sendRate = [random.pick(10, 100), random.pick(10, 100)]
     finishes = [random.chance(1, in: 3), random.chance(1, in: 3)]
     firstReader = random.below(2)
+    forkRate = random.pick(0, 0, 10, 40)
   }
 
   /// Byte `position` of the stream that `end` sends.

@@ -92,6 +92,7 @@ private func trace(of seed: UInt64) -> Trace {
     #expect(coverage.remaindersAtRecords >= 100)
     #expect(coverage.remaindersAtCut >= 100)
     #expect(coverage.remaindersAfterResend >= 100)
+    #expect(coverage.families >= 500 && coverage.claims >= 1000 && coverage.follows >= 1000)
   }
 
   /// One schedule after the other with a death, a leaving or a breakdown at each of its steps, and at either end.

@@ -20,7 +20,9 @@ final class World {
   let options: Options
   private var random: SplitMix64
   private let streams: [KernelStream]
-  private let ends: [End]
+  /// The processes of either end: one, or several after a fork.
+  private var ends: [[End]]
+  private let families: [Family]
   private var lane: Lane?
   private var epochs = 0
   private var dead: Int?
@@ -28,7 +30,7 @@ final class World {
   private let coverage: Coverage?
   private let disturbance: Disturbance?
   /// How often an end came to consume a lane.
-  var attached: Int { ends[0].attached + ends[1].attached }
+  var attached: Int { sum(\.attached) }
 
   init(
     seed: UInt64, mutation: Mutation? = nil, disturbance: Disturbance? = nil, trace: Trace? = nil,
@@ -43,18 +45,16 @@ final class World {
       KernelStream(capacity: options.kernelBytes, writer: 0),
       KernelStream(capacity: options.kernelBytes, writer: 1),
     ]
-    ends = [
-      End(
-        index: 0, outgoing: streams[0], incoming: streams[1], options: options,
-        toSend: options.streamBytes[0]),
-      End(
-        index: 1, outgoing: streams[1], incoming: streams[0], options: options,
-        toSend: options.streamBytes[1]),
-    ]
-    for end in ends {
+    families = [Family(toSend: options.streamBytes[0]), Family(toSend: options.streamBytes[1])]
+    ends = []
+    for index in 0...1 {
+      let end = End(
+        index: index, outgoing: streams[index], incoming: streams[1 - index], options: options,
+        family: families[index])
       end.trace = trace
       end.coverage = coverage
-      end.wantsFinish = options.finishes[end.index]
+      families[index].wantsFinish = options.finishes[index]
+      ends.append([end])
     }
     trace?.add("\(options)")
   }
@@ -64,7 +64,7 @@ final class World {
       if let disturbance {
         if count == disturbance.step { try happen(disturbance) }
       } else if count == options.killStep {
-        kill(ends[random.below(2)])
+        kill(someone(random.below(2)))
       }
       try step()
     }
@@ -77,15 +77,24 @@ final class World {
     if dead != nil { return }
     trace?.add("leaving for the last time")
     if let lane, lane.fabric == .verbs { lane.breakDown(&random) }
-    try ends[random.below(2)].leave()
+    try someone(random.below(2)).leave()
     try settle(readers: [0, 1], noticing: true)
-    for end in ends { try expectRest(end) }
+    for end in ends.joined() where !end.isDead { try expectRest(end) }
+    coverage?.countFamilies(families)
+  }
+
+  private func sum(_ count: (End) -> Int) -> Int { ends.joined().reduce(0) { $0 + count($1) } }
+
+  /// A process of an end: a living one, if there is any.
+  private func someone(_ index: Int) -> End {
+    let living = ends[index].filter { !$0.isDead }
+    return living.isEmpty ? ends[index][0] : living[living.count == 1 ? 0 : random.below(living.count)]
   }
 
   // MARK: Random steps
 
   private func step() throws(Failure) {
-    let end = ends[random.below(2)]
+    let end = someone(random.below(2))
     switch random.below(20) {
     case 0, 1, 2: _ = streams[random.below(2)].arrive(random.amount(upTo: 64))
     case 3, 4, 5:
@@ -105,6 +114,17 @@ final class World {
       if let lane, lane.otherMayNotice { try notice(end) }
     }
     if options.leaveRate > 0, random.chance(options.leaveRate, in: 1000) { try disturb(end) }
+    if options.forkRate > 0, random.chance(options.forkRate, in: 1000) { multiply(end) }
+  }
+
+  /// A process forks, or one of several ends: in good order, or killed.
+  private func multiply(_ end: End) {
+    let living = ends[end.index].filter { !$0.isDead }
+    if living.count < 3, random.chance(1, in: 2) {
+      if let child = end.fork() { ends[end.index].append(child) }
+    } else if living.count > 1 {
+      if random.chance(2, in: 3) { _ = end.exit() } else { kill(end) }
+    }
   }
 
   /// An end leaves of its own accord, both do, or the fabric fails.
@@ -114,7 +134,7 @@ final class World {
     case 0: try end.leave()
     case 1:
       try end.leave()
-      try ends[1 - end.index].leave()
+      try someone(1 - end.index).leave()
     default:
       if lane.fabric == .verbs, !lane.isBroken {
         trace?.add("the lane breaks")
@@ -124,7 +144,7 @@ final class World {
   }
 
   private func notice(_ end: End) throws(Failure) {
-    guard !end.hasLeft, !end.isDead else { return }
+    guard !end.hasLeft, !end.isDead, !end.waitsForRelative else { return }
     end.note("notices that the lane is over")
     try end.leave()
   }
@@ -132,18 +152,35 @@ final class World {
   /// The wireup: a lane for both ends, if both are at rest and use none.
   private func beginAttach() {
     guard epochs < options.maximumEpochs, dead == nil else { return }
-    for end in ends where !end.isAtRest || !end.hasLeft { return }
+    var chosen: [End] = []
+    for index in 0...1 {
+      let end = someone(index)
+      if !end.isAtRest || !end.hasLeft || end.isDead || end.mustNotAttach { return }
+      chosen.append(end)
+    }
     epochs += 1
     let lane = Lane(
-      fabric: options.fabric, nonce: options.nonce(&random, sent: ends[0].sent), epoch: epochs,
+      fabric: options.fabric, nonce: options.nonce(&random, sent: families[0].sent), epoch: epochs,
       capacity: options.ringBytes)
     self.lane = lane
-    for end in ends { end.take(lane) }
+    for end in chosen { end.take(lane) }
   }
 
   private func kill(_ end: End) {
-    dead = end.index
+    // What becomes of relatives whose one was killed while it left for all is `Tests/Kills`' to show.
+    if end.isDead || end.family.owner === end, ends[end.index].contains(where: { $0 !== end && !$0.isDead }) { return }
     end.note("dies")
+    if ends[end.index].contains(where: { $0 !== end && !$0.isDead }) {
+      // It has not said so, and goes on being counted. A relative has the socket and the lane.
+      end.isDead = true
+      // But an attempt was its own.
+      if !end.hasLeft, !end.family.isShared {
+        lane?.hungUp[end.index] = true
+        lane?.breakDown(&random)
+      }
+      return
+    }
+    dead = end.index
     coverage?.countDeath(of: end.index, in: end.cutover.phase)
     end.isDead = true
     // The kernel answers unread bytes with a reset, and a reset may take what was on its way.
@@ -155,8 +192,8 @@ final class World {
 
   private func happen(_ disturbance: Disturbance) throws(Failure) {
     switch disturbance.kind {
-    case .death: kill(ends[disturbance.end])
-    case .leaving: try ends[disturbance.end].leave()
+    case .death: kill(someone(disturbance.end))
+    case .leaving: try someone(disturbance.end).leave()
     case .breakdown: lane?.breakDown(&random)
     }
   }
@@ -166,9 +203,9 @@ final class World {
   /// Gives every part its turn until nothing moves any more.
   private func settle(readers: [Int], noticing: Bool = false) throws(Failure) {
     for _ in 0..<20_000 {
-      let before = ends[0].progress + ends[1].progress
+      let before = sum(\.progress)
       var moved = false
-      for end in ends {
+      for end in ends.joined() {
         let index = end.index
         moved = streams[index].arrive(.max) || moved
         while let lane, lane.deliver(from: index) { moved = true }
@@ -179,20 +216,21 @@ final class World {
         if readers.contains(index) { try end.receive(upTo: 64) }
         if let lane, lane.otherMayNotice { try notice(end) }
       }
-      if !moved, before == ends[0].progress + ends[1].progress { return }
+      if !moved, before == sum(\.progress) { return }
     }
     throw Failure("the world does not come to rest")
   }
 
   /// What must have reached the application of `reader` by now.
   private func expectEverything(readBy reader: Int) throws(Failure) {
-    let end = ends[reader]
-    let peer = ends[1 - reader]
-    if end.isDead { return }
-    if peer.isDead {
+    let end = families[reader]
+    let peer = families[1 - reader]
+    if dead == reader { return }
+    if dead != nil {
       if !end.sawEnd { throw Failure("end \(reader) waits for ever on a dead peer") }
-      // A reset takes bytes as it does without a lane; so does the fabric with the memory on the other side.
-      if streams[1 - reader].isReset || options.fabric == .verbs { return }
+      // A reset takes bytes as it does without a lane; so does the fabric with the memory on the other side. Of several
+      // processes none may know how far all of them have come on TCP, once they are back there.
+      if streams[1 - reader].isReset || options.fabric == .verbs || end.hasForked { return }
       if end.delivered != peer.sent {
         throw Failure("end \(reader) has \(end.delivered) of the \(peer.sent) bytes that its dead peer sent")
       }

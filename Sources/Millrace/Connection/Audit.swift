@@ -5,6 +5,7 @@ import Synchronization
 /// and a lane would lose it.
 enum Audit {
   private static let established: UInt8 = 1
+  private static let closed: UInt8 = 7
 
   static func agrees(_ c: ConnectionRef) -> Bool {
     var round = 0
@@ -21,6 +22,17 @@ enum Audit {
   static func isEstablished(_ c: ConnectionRef) -> Bool {
     var counts = cl_tcp_counts()
     return cl_tcp_counts(c.pointee.fd, &counts) == 0 && counts.state == established
+  }
+
+  /// Whether this process has read all that came over TCP before the end that a call has just met. If another one that shares
+  /// the socket has read some of it, nobody knows where the stream stands.
+  static func hasReadAll(_ c: ConnectionRef, isReset: Bool) -> Bool {
+    var counts = cl_tcp_counts()
+    guard cl_tcp_counts(c.pointee.fd, &counts) == 0 else { return false }
+    let read = c.pointee.kernelReceived.load(ordering: .relaxed)
+    // A FIN counts as a byte. A closed socket does not say whether there was one.
+    if counts.bytes_received &- 1 == read, !isReset { return true }
+    return counts.bytes_received == read && (isReset || counts.state == closed)
   }
 
   private static func agreesOnce(_ c: ConnectionRef) -> Bool {

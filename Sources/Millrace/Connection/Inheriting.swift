@@ -25,7 +25,9 @@ enum Inheriting {
 
   /// Whether the ring continues the stream behind what came over TCP. The receive lock is held.
   private static func findRest(_ c: ConnectionRef, isReset: Bool) -> Bool {
-    guard !c.pointee.isFamily, c.pointee.cutover.isIdle, c.pointee.consumer != nil else { return false }
+    guard !c.pointee.isFamily, c.pointee.cutover.isIdle, c.pointee.consumer != nil,
+      Audit.hasReadAll(c, isReset: isReset)
+    else { return false }
     return skipToRest(c, isReset: isReset) && c.pointee.consumer!.ready > 0
   }
 
