@@ -1,6 +1,7 @@
 """How one figure is measured: a session per measurement, the small C programs, and what a process has used."""
 
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -26,7 +27,13 @@ class Measurement:
 
 @dataclasses.dataclass
 class Workload:
-    """One kind of work. `measure(context, variant)` does it once, freshly started, and returns a Measurement."""
+    """One kind of work. `measure(context, variant)` does it once, freshly started, and returns a Measurement.
+
+    A figure that must show a difference of a few percent is `sliced`: of so many slices in each round. Then `measure`
+    gives a context manager instead, which yields a function that measures one short slice. Both variants are set up at the
+    same time, their slices alternate, and what is judged is the median over pairs of neighbours, so that a machine whose
+    speed drifts, or is taken away for a while, drifts under both.
+    """
 
     key: str
     title: str
@@ -34,8 +41,7 @@ class Workload:
     measure: typing.Callable
     variants: tuple = (PLAIN, MILLRACE)
     lower_is_better: bool = False
-    # Figures that must show a difference of a few percent need more rounds than those of a multiple.
-    more_rounds: int = 1
+    sliced: int = 0
 
 
 class Context:
@@ -49,6 +55,9 @@ class Context:
 
     def count(self, wanted):
         return max(1000, int(wanted * self.scale))
+
+    def slices(self, wanted):
+        return max(4, int(wanted * self.scale))
 
     def session(self, variant):
         preloaded = variant == MILLRACE
@@ -68,17 +77,23 @@ def compile_programs():
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", target, source], check=True)
 
 
-def start_micro(session, name, *arguments):
+def pinned(end, command):
+    """The command on the first or the last processor (0, -1), so that where the scheduler puts the two ends of a
+    connection, which it decides anew each time, is not what is measured."""
+    return ["taskset", "-c", sorted(os.sched_getaffinity(0))[end], *command]
+
+
+def start_micro(session, name, *arguments, on=lambda command: command):
     """Starts the serving end of a C program; returns when it says that it listens."""
-    process = session.start(name, [PROGRAMS / name, "serve", *arguments])
+    process = session.start(name, on([PROGRAMS / name, "serve", *arguments]))
     while "listening" not in process.text():
         check(process.child.poll() is None, f"{name} ended early: {process.text()}")
     return process
 
 
-def ask_micro(session, name, *arguments):
+def ask_micro(session, name, *arguments, on=lambda command: command):
     """Runs the asking end and returns the numbers that it printed."""
-    return [float(word) for word in session.call(f"{name}-ask", [PROGRAMS / name, "ask", *arguments]).split()]
+    return [float(word) for word in session.call(f"{name}-ask", on([PROGRAMS / name, "ask", *arguments])).split()]
 
 
 class Dialogue:
@@ -135,13 +150,19 @@ def processor_seconds(pid):
 
 
 def resident_kib(pid):
-    """Memory of a process in KiB, each shared page divided among those that share it."""
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise Failure(f"process {pid} tells nothing of its memory")
+    """Memory of a process in KiB, each shared page divided among those that share it (a page of a ring that both ends have
+    touched counts once over both, although each has it mapped), and the page tables. Not what the kernel needs for
+    its sockets."""
+    found = {}
+    for name in ("smaps_rollup", "status"):
+        for line in pathlib.Path(f"/proc/{pid}/{name}").read_text().splitlines():
+            if line.startswith(("Pss:", "VmPTE:")):
+                found[line.split(":")[0]] = int(line.split()[1])
+    if len(found) < 2:
+        raise Failure(f"process {pid} tells nothing of its memory")
+    return sum(found.values())
 
 
 __all__ = ["Context", "Dialogue", "MILLRACE", "Measurement", "PLAIN", "PROGRAMS", "RAW", "UNIX", "Workload",
-           "ask_micro", "check", "compile_programs", "free_port", "lanes_of", "processor_seconds", "resident_kib",
-           "start_micro"]
+           "ask_micro", "check", "compile_programs", "free_port", "lanes_of", "pinned", "processor_seconds",
+           "resident_kib", "start_micro"]

@@ -34,6 +34,22 @@ def table(rows):
     return "\n".join(text)
 
 
+def markdown(rows, about):
+    """The same for a page: what README.md shows."""
+    def cell(row):
+        return row.target_text if row.reached is not False else f"**{row.target_text}: not reached**"
+
+    def value(what, unit):
+        return "" if what is None else f"{number(what)} {unit}"
+
+    lines = [f"{about['machine']}; medians of {about['rounds']} rounds; {about['date']}.", "",
+             "| work | kernel TCP | Millrace | AF_UNIX | result | target |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        values = [value(each, row.unit) for each in (row.plain, row.millrace, row.unix)]
+        lines.append(f"| {' | '.join([row.title, *values, row.result_text, cell(row)])} |")
+    return "\n".join(lines) + "\n"
+
+
 def write_json(path, rows, samples, about):
     content = dict(about, rows=[vars(row) for row in rows], samples=samples)
     path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,15 +1,18 @@
 """The work that is measured. Every function does it once, with processes that it starts and ends."""
 
+import contextlib
 import json
 import re
 import time
 
 from measuring import (MILLRACE, PLAIN, PROGRAMS, RAW, UNIX, Dialogue, Measurement, Workload, ask_micro, check,
-                       free_port, lanes_of, processor_seconds, resident_kib, start_micro)
+                       free_port, lanes_of, pinned, processor_seconds, resident_kib, start_micro)
 from session import LOOPBACK, random_bytes
 
 NO_IDLE, WITH_IDLE = "no idle lanes", "1,000 idle lanes"
 IDLE, IDLE_FOR_CPU = 1000, 100
+SLICE_SECONDS = 0.1
+SECONDS_TO_IDLE = 5
 
 
 def raw_line(context, variant):
@@ -105,46 +108,59 @@ def nginx(context, variant):
         return Measurement(float(match.group(1)), lanes_of(session, variant, server))
 
 
+@contextlib.contextmanager
 def connects(context, variant):
     with context.session(variant) as session:
         number = free_port()
-        start_micro(session, "connect_loop", number)
-        return Measurement(ask_micro(session, "connect_loop", number, context.seconds(0.5))[0])
+        start_micro(session, "connect_loop", number, on=lambda command: pinned(-1, command))
+        yield lambda: Measurement(
+            ask_micro(session, "connect_loop", number, SLICE_SECONDS, on=lambda command: pinned(0, command))[0])
 
 
+@contextlib.contextmanager
 def files_pipes(context, variant):
     with context.session(variant) as session:
-        out = session.call("files", [PROGRAMS / "files_pipes", session.path("file"), context.seconds(0.5)])
-        return Measurement(float(out))
+        command = [PROGRAMS / "files_pipes", session.path("file"), SLICE_SECONDS]
+        yield lambda: Measurement(float(session.call("files", command)))
 
 
+@contextlib.contextmanager
 def spawn(context, variant):
     with context.session(variant) as session:
         library = [session.library] if variant == MILLRACE else []
-        return Measurement(float(session.call("spawn", [PROGRAMS / "spawn_loop", "/bin/true", context.count(500),
-                                                        *library], side="none")))
+        command = [PROGRAMS / "spawn_loop", "/bin/true", 50, *library]
+        yield lambda: Measurement(float(session.call("spawn", command, side="none")))
 
 
-def many_lanes(variant, idle, look):
-    """Runs many_lanes with so many idle connections and returns what `look(context, server, client, lanes)` returns."""
-    def measure(context, label):
-        with context.session(variant or label) as session:
+@contextlib.contextmanager
+def busy_beside(context, label):
+    """The rate on one lane; beside it, connected and on lanes too, the others of the same processes."""
+    idle = IDLE if label == WITH_IDLE else 0
+    with context.session(MILLRACE) as session:
+        port = free_port()
+        start_micro(session, "many_lanes", port)
+        with Dialogue(session, port, idle) as client:
+            lanes = client.attach()
+            yield lambda: Measurement(client.rate(SLICE_SECONDS), lanes, wanted=idle + 1)
+
+
+def many_lanes(idle, look):
+    """Runs many_lanes with so many idle connections beside one, and returns what `look(context, server, client, before)`
+    returns, where `before` is the memory of both without any connection."""
+    def measure(context, variant):
+        with context.session(variant) as session:
             port = free_port()
             server = start_micro(session, "many_lanes", port)
-            with Dialogue(session, port, idle(label)) as client:
+            with Dialogue(session, port, idle) as client:
                 before = resident(server, client)
                 lanes = client.attach()
                 value = look(context, server, client, before)
-                return Measurement(value, lanes, wanted=idle(label) + 1)
+                return Measurement(value, lanes, wanted=idle + 1)
     return measure
 
 
 def resident(server, client):
     return resident_kib(server.pid) + resident_kib(client.child.pid)
-
-
-def busy_rate(context, server, client, before):
-    return client.rate(context.seconds(1))
 
 
 def idle_percent(context, server, client, before):
@@ -159,8 +175,10 @@ def memory_each(context, server, client, before):
 
 
 def memory_each_after_traffic(context, server, client, before):
-    """More than fits into a ring at once has gone over every lane, both ways."""
+    """More than fits into a ring at once has gone over every lane, both ways. An idle lane is one on which nothing has
+    moved for a while: the pages of its rings are given back within two looks, which are two seconds apart."""
     client.exchange_on_all(5000)
+    time.sleep(SECONDS_TO_IDLE)
     return memory_each(context, server, client, before)
 
 
@@ -179,15 +197,14 @@ WORKLOADS = [
              redis_get(1_000_000, "-c", "50", "-P", "16")),
     Workload("memcached", "memcached get (memcslap), 16 connections", "requests/s", memcached),
     Workload("nginx", "nginx keep-alive (wrk), 16 connections", "requests/s", nginx),
-    Workload("connect", "Connect, one request, close", "connections/s", connects, more_rounds=3),
-    Workload("idle-lanes", "Busy lane beside idle ones", "round trips/s",
-             many_lanes(MILLRACE, lambda label: IDLE if label == WITH_IDLE else 0, busy_rate), (NO_IDLE, WITH_IDLE)),
-    Workload("files", "A program of files and pipes", "rounds/s", files_pipes, more_rounds=3),
-    Workload("exec", "exec of /bin/true", "ms", spawn, lower_is_better=True, more_rounds=3),
+    Workload("connect", "Connect, one request, close", "connections/s", connects, sliced=20),
+    Workload("idle-lanes", "Busy lane beside idle ones", "round trips/s", busy_beside, (NO_IDLE, WITH_IDLE), sliced=10),
+    Workload("files", "A program of files and pipes", "rounds/s", files_pipes, sliced=20),
+    Workload("exec", "exec of /bin/true", "ms", spawn, lower_is_better=True, sliced=20),
     Workload("idle-cpu", "Processor use of 100 idle lanes, both ends", "% of a core",
-             many_lanes(None, lambda label: IDLE_FOR_CPU - 1, idle_percent), lower_is_better=True),
-    Workload("memory", "Memory of an idle connection, both ends", "KiB",
-             many_lanes(None, lambda label: IDLE, memory_each), lower_is_better=True),
-    Workload("memory-used", "The same after 320 KB of traffic each", "KiB",
-             many_lanes(None, lambda label: IDLE, memory_each_after_traffic), lower_is_better=True),
+             many_lanes(IDLE_FOR_CPU - 1, idle_percent), lower_is_better=True),
+    Workload("memory", "Memory of an idle connection, both ends", "KiB", many_lanes(IDLE, memory_each),
+             lower_is_better=True),
+    Workload("memory-used", f"The same {SECONDS_TO_IDLE} s after 320 KB of traffic each", "KiB",
+             many_lanes(IDLE, memory_each_after_traffic), lower_is_better=True),
 ]
