@@ -19,9 +19,14 @@ DESTDIR ?=
 BUILD := build
 LIBRARY := $(BUILD)/libmillrace.so
 CLI := $(BUILD)/millrace
+# The verbs module is built where the headers of libibverbs, librdmacm and libnuma are (`make deps`); the library works
+# without it, and says so by the decline reason no-verbs.
+VERBS := $(BUILD)/libmillrace-verbs.so
+VERBS_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fPIC -fvisibility=hidden -shared -Wl,-z,now
 
 # Every Debian package that the build, the tests, the demo and the benchmarks use. Swift itself is not in Debian.
 PACKAGES_BUILD := gcc libc6-dev binutils make git python3 clang-format
+PACKAGES_VERBS := libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers
 PACKAGES_TOOLS := procps util-linux iproute2 strace gdb valgrind
 PACKAGES_PROGRAMS := redis-server redis-tools nginx-light memcached libmemcached-tools wrk iperf3 sockperf haproxy \
   postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2
@@ -59,7 +64,11 @@ build: toolchain
 	  from=$$bin/$${pair%%:*} to=$${pair##*:}; \
 	  cmp -s $$from $$to || { cp $$from $$to.new && mv $$to.new $$to; }; \
 	done
-	@ls -l $(LIBRARY) $(CLI)
+	@if [ -e /usr/include/rdma/rdma_cma.h ] && [ -e /usr/include/numa.h ]; then \
+	  $(CC) $(VERBS_FLAGS) -Ishim/include verbs/*.c -o $(VERBS).new -lrdmacm -libverbs -lnuma && \
+	  mv $(VERBS).new $(VERBS); \
+	else echo "no verbs module: its headers are not installed (make deps)"; fi
+	@ls -l $(BUILD)/*.so $(CLI)
 
 demo: deps build ## Show real servers plain and under Millrace, one after the other
 	@$(PYTHON) Tests/Demo/demo.py
@@ -117,6 +126,7 @@ bench: deps build ## Measure every figure, side by side with the kernel (build/b
 install: build ## Install under PREFIX (default /usr/local), staged under DESTDIR
 	install -D -m 755 $(CLI) $(DESTDIR)$(PREFIX)/bin/millrace
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libmillrace.so
+	@[ ! -e $(VERBS) ] || install -D -m 644 $(VERBS) $(DESTDIR)$(PREFIX)/lib/libmillrace-verbs.so
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/millrace/README.md
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/millrace/LICENSE
 	@for page in $$(git ls-files 'docs/*.[1-8]'); do \

@@ -1,5 +1,6 @@
 /// Ordered start-up, and the few services that the Swift library needs from C.
 #include <dlfcn.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -131,7 +132,52 @@ uint64_t shim_now(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/// Whether every handler that the program has installed asks for a restart (SA_RESTART). poll(2) never restarts, and
+/// does not tell whose signal it was; where programs mix both kinds, a call is not restarted.
+static bool all_restart(void) {
+  int saved = errno;
+  bool all = true;
+  for (int number = 1; number < NSIG; number++) {
+    struct sigaction action;
+    if (sigaction(number, NULL, &action) != 0) continue;
+    bool handled =
+        (action.sa_flags & SA_SIGINFO) != 0 || (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+    if (handled && (action.sa_flags & SA_RESTART) == 0) all = false;
+  }
+  errno = saved;
+  return all;
+}
+
+/// A lane without shared memory has no word to sleep on: its bell is a descriptor, and so is what wakes from this
+/// process.
+static void sleep_on_bell(struct mr_call *call) {
+  struct pollfd entries[2] = {{.fd = call->bell, .events = POLLIN}, {.fd = call->nudge, .events = POLLIN}};
+  struct timespec timeout, *limit = NULL;
+  int old;
+  long r;
+  do {
+    if (call->deadline != 0 || call->nudge < 0) {
+      uint64_t now = shim_now();
+      uint64_t left = call->deadline > now ? call->deadline - now : 0;
+      if (call->nudge < 0 && (call->deadline == 0 || left > 1000000)) left = 1000000;
+      timeout = (struct timespec){.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+      limit = &timeout;
+    }
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
+    r = shim_raw(SYS_ppoll, (long)entries, 2, (long)limit, 0, 0, 0);
+    pthread_setcanceltype(old, NULL);
+    // A wait with a time limit is not restarted (signal(7)).
+  } while (r == -EINTR && call->deadline == 0 && all_restart());
+  call->rang = r > 0 && entries[0].revents != 0;
+  bool over = r == 0 && call->deadline != 0 && shim_now() >= call->deadline;
+  call->error = r == -EINTR ? EINTR : over ? ETIMEDOUT : 0;
+}
+
 void shim_sleep(struct mr_call *call) {
+  if (call->word == NULL) {
+    sleep_on_bell(call);
+    return;
+  }
   struct timespec timeout, *limit = NULL;
   if (call->deadline != 0) {
     uint64_t now = shim_now();
@@ -190,6 +236,28 @@ _Noreturn void shim_trap(void) {
                    (size_t)((char *)caller - (char *)where.dli_fbase));
   shim_log(line, (size_t)n);
   abort();
+}
+
+const struct mrv_table *shim_load_verbs(void) {
+  static const char name[] = "libmillrace-verbs.so";
+  Dl_info where;
+  char path[PATH_MAX];
+  if (dladdr(&real, &where) == 0 || where.dli_fname == NULL) return NULL;
+  const char *slash = strrchr(where.dli_fname, '/');
+  size_t length = slash == NULL ? 0 : (size_t)(slash + 1 - where.dli_fname);
+  if (length + sizeof name > sizeof path) return NULL;
+  memcpy(path, where.dli_fname, length);
+  memcpy(path + length, name, sizeof name);
+  // The child of a fork needs librdmacm without what it knows of the parent's devices.
+  static void *module;
+  if (module != NULL) dlclose(module);
+  module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (module == NULL) return NULL;
+  const struct mrv_table *(*table)(void);
+  void *symbol = dlsym(module, "millrace_verbs");
+  if (symbol == NULL) return NULL;
+  memcpy(&table, &symbol, sizeof table);
+  return table()->version == MRV_VERSION ? table() : NULL;
 }
 
 const char *shim_program(void) {

@@ -27,9 +27,10 @@ enum Configuration {
       readVariable(environment, .spin)
       readVariable(environment, .stats)
       readVariable(environment, .chaos)
+      readVariable(environment, .map)
       readRules(environment)
+      readKey(environment)
     }
-    if settings.firstFabric != .shm, settings.secondFabric != .shm { settings.enabled = false }
   }
 
   /// Translates the longest spin into cycles, which takes a moment: for the first candidate, so that a process without one
@@ -64,6 +65,13 @@ enum Configuration {
       at += 1
     }
     return nil
+  }
+
+  private static func readKey(_ environment: UnsafePointer<UnsafeMutablePointer<CChar>?>) {
+    guard let path = lookUp(environment, Variable.keyFile.name), path.count > 0 else { return }
+    if VerbsKey.read(path.baseAddress!) { return }
+    Log.error("MILLRACE_KEY_FILE cannot be read, or is empty; Millrace is off for this process")
+    settings.enabled = false
   }
 
   // MARK: Rules

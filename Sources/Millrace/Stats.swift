@@ -12,6 +12,11 @@ enum Stats {
     page?.count(counter)
   }
 
+  @inline(__always)
+  static func count(_ counter: Counter, by number: UInt64) {
+    page?.count(counter, by: number)
+  }
+
   static func decline(_ reason: DeclineReason) {
     page?.decline(reason)
   }
@@ -88,7 +93,8 @@ enum Stats {
     row.pointee.fd = connection.pointee.fd
     row.pointee.role = (connection.pointee.role == .leader ? ConnectionRole.accept : .connect).rawValue
     row.pointee.path = Options.pathValue(connection)
-    row.pointee.fabric = connection.pointee.segment == nil ? 0 : FabricKind.shm.rawValue
+    let fabric: FabricKind = connection.pointee.verbs == nil ? .shm : .verbs
+    row.pointee.fabric = connection.pointee.segment == nil ? 0 : fabric.rawValue
     row.pointee.reason = connection.pointee.reason.rawValue
     row.pointee.ringBytes = UInt32(connection.pointee.segment?.ringBytes ?? 0)
     row.pointee.attaches = connection.pointee.lanes

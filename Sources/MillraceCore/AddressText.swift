@@ -12,6 +12,26 @@ extension Scanner {
     return nil
   }
 
+  /// Takes ADDRESS or ADDRESS/BITS; gives what is wrong, with the scanner there.
+  mutating func prefix(_ result: inout AddressPrefix) -> StaticString? {
+    guard let address = address() else { return "expected an IPv4 or IPv6 address" }
+    var bits: UInt64 = address.family == 4 ? 32 : 128
+    if take(0x2f) {
+      let start = position
+      guard let number = number(), number <= bits else {
+        position = start
+        return address.family == 4 ? "expected 0 to 32 bits" : "expected 0 to 128 bits"
+      }
+      bits = number
+    }
+    result = AddressPrefix(address: address, bits: UInt8(bits))
+    if address.isV4Mapped, bits >= 96 {
+      // Connections are compared after normalisation, so the prefix has to be an IPv4 one too.
+      result = AddressPrefix(address: address.normalised, bits: UInt8(bits - 96))
+    }
+    return nil
+  }
+
   private mutating func dotted() -> UInt32? {
     var value: UInt32 = 0
     for part in 0..<4 {

@@ -28,9 +28,14 @@ public enum Counter: Int, CaseIterable, Sendable {
   case auditsFailed
   case hostileMessages
   case bellsSpared
+  case workRequests
+  case completions
+  case creditUpdates
+  case gathered
+  case undelivered
 
   /// How many counters there are; raw values are 0 ..< count.
-  public static var count: Int { Counter.bellsSpared.rawValue + 1 }
+  public static var count: Int { Counter.undelivered.rawValue + 1 }
 
   /// The name that `millrace ss --counters` prints.
   public var name: StaticString {
@@ -61,6 +66,11 @@ public enum Counter: Int, CaseIterable, Sendable {
     case .auditsFailed: "audits-failed"
     case .hostileMessages: "hostile-messages"
     case .bellsSpared: "bells-spared"
+    case .workRequests: "work-requests"
+    case .completions: "completions"
+    case .creditUpdates: "credit-updates"
+    case .gathered: "gathered-messages"
+    case .undelivered: "undelivered-lanes"
     }
   }
 }

@@ -37,9 +37,15 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
   case peerLeft
   case chaos
   case `operator`
+  case noVerbs
+  case noDevice
+  case lockedMemory
+  case fabricUnreachable
+  case keyMismatch
+  case laneFailed
 
   /// How many reasons there are; raw values are 0 ..< count.
-  public static var count: Int { Int(DeclineReason.operator.rawValue) + 1 }
+  public static var count: Int { Int(DeclineReason.laneFailed.rawValue) + 1 }
 
   /// The name that logs, `millrace ss` and `millrace reasons` print.
   public var name: StaticString {
@@ -78,6 +84,12 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .peerLeft: "peer-left"
     case .chaos: "chaos"
     case .operator: "operator"
+    case .noVerbs: "no-verbs"
+    case .noDevice: "no-device"
+    case .lockedMemory: "locked-memory"
+    case .fabricUnreachable: "fabric-unreachable"
+    case .keyMismatch: "key-mismatch"
+    case .laneFailed: "lane-failed"
     }
   }
 
@@ -118,6 +130,13 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
       "libc itself reads or writes the descriptor (fdopen, dprintf, aio_read, or it is stdin, stdout or stderr)."
     case .peerLeft: "The peer left the lane; it is tried again when the traffic has doubled."
     case .chaos: "MILLRACE_CHAOS made the connection leave its lane; it may attach again at once."
+    case .noVerbs:
+      "The verbs module or the libraries that it needs are not there, or the process was forked off their user."
+    case .noDevice: "No RDMA device serves this connection's addresses, or the process may not use it."
+    case .lockedMemory: "The process may not lock as much memory as a lane's rings need (RLIMIT_MEMLOCK)."
+    case .fabricUnreachable: "The RDMA fabric does not lead to the peer, or it did not answer in time."
+    case .keyMismatch: "The peer does not prove that it knows the key of MILLRACE_KEY_FILE."
+    case .laneFailed: "The fabric failed while the lane was in use; it is tried again when the traffic has doubled."
     case .operator: "An operator wants this connection on TCP (`millrace off`), until told otherwise (`millrace on`)."
     }
   }

@@ -159,8 +159,8 @@ public struct RulesParser {
     switch key {
     case .program: program(&rule.program)
     case .role: role(&rule.role)
-    case .address: prefix(&rule.address)
-    case .localAddress: prefix(&rule.localAddress)
+    case .address: scanner.prefix(&rule.address)
+    case .localAddress: scanner.prefix(&rule.localAddress)
     case .port: ports(&rule.port)
     case .localPort: ports(&rule.localPort)
     case .peerPort: ports(&rule.peerPort)
@@ -217,24 +217,5 @@ public struct RulesParser {
       return nil
     }
     return UInt16(number)
-  }
-
-  private mutating func prefix(_ result: inout AddressPrefix) -> StaticString? {
-    guard let address = scanner.address() else { return "expected an IPv4 or IPv6 address" }
-    var bits: UInt64 = address.family == 4 ? 32 : 128
-    if scanner.take(0x2f) {
-      let start = scanner.position
-      guard let number = scanner.number(), number <= bits else {
-        scanner.position = start
-        return address.family == 4 ? "expected 0 to 32 bits" : "expected 0 to 128 bits"
-      }
-      bits = number
-    }
-    result = AddressPrefix(address: address, bits: UInt8(bits))
-    if address.isV4Mapped, bits >= 96 {
-      // Connections are compared after normalisation, so the prefix has to be an IPv4 one too.
-      result = AddressPrefix(address: address.normalised, bits: UInt8(bits - 96))
-    }
-    return nil
   }
 }

@@ -18,9 +18,11 @@ public enum Variable: UInt8, CaseIterable, Sendable {
   case log
   case stats
   case chaos
+  case map
+  case keyFile
 
   /// How many variables there are; raw values are 0 ..< count.
-  public static var count: Int { Int(Variable.chaos.rawValue) + 1 }
+  public static var count: Int { Int(Variable.keyFile.rawValue) + 1 }
 
   /// The variable's name in the environment. It ends with a zero byte, as getenv wants it.
   public var name: StaticString {
@@ -35,6 +37,8 @@ public enum Variable: UInt8, CaseIterable, Sendable {
     case .log: "MILLRACE_LOG"
     case .stats: "MILLRACE_STATS"
     case .chaos: "MILLRACE_CHAOS"
+    case .map: "MILLRACE_MAP"
+    case .keyFile: "MILLRACE_KEY_FILE"
     }
   }
 }
@@ -84,6 +88,8 @@ public struct Settings: Sendable {
   public var chaosRate: UInt32 = 0
   /// MILLRACE_STATS: whether the process has a statistics page.
   public var stats: Bool
+  /// MILLRACE_MAP: RDMA addresses of hosts whose TCP addresses are others.
+  public var map = AddressMap()
 
   /// The bounds of MILLRACE_RING: one memory page, and what a ring index may address.
   public static let ringRange: ClosedRange<UInt64> = 4096...(64 << 20)
@@ -99,7 +105,7 @@ public struct Settings: Sendable {
   }
 
   /// Sets what `variable` sets from its value. An empty value is as good as none. The values of
-  /// `.rules` and `.rulesFile` are the caller's to read with `RulesParser`, and change nothing here.
+  /// `.rules` and `.rulesFile` are the caller's to read with `RulesParser`, that of `.keyFile` names a file; they change nothing here.
   public mutating func apply(
     _ variable: Variable, value: UnsafeBufferPointer<UInt8>
   ) -> SettingsError? {
@@ -110,7 +116,8 @@ public struct Settings: Sendable {
     switch variable {
     case .enabled: problem = scanner.onOff(&next.enabled)
     case .fabrics: problem = scanner.fabrics(&next)
-    case .rules, .rulesFile: return nil
+    case .rules, .rulesFile, .keyFile: return nil
+    case .map: problem = scanner.map(&next.map)
     case .attach: problem = scanner.attach(&next)
     case .ring: problem = scanner.ring(&next)
     case .spin: problem = scanner.spin(&next)
@@ -196,6 +203,24 @@ extension Scanner {
     settings.chaosSeed = UInt64(seed) | 1
     settings.chaosRate = UInt32(rate)
     return end(or: "expected the end")
+  }
+
+  fileprivate mutating func map(_ map: inout AddressMap) -> StaticString? {
+    map = AddressMap()
+    repeat {
+      var from = AddressPrefix.any
+      var to = AddressPrefix.any
+      if let problem = prefix(&from) { return problem }
+      guard take(0x3d) else { return "expected = and an address" }
+      let start = position
+      if let problem = prefix(&to) { return problem }
+      guard AddressMap.fits(from, to) else {
+        position = start
+        return "expected as many bits for hosts as before the ="
+      }
+      guard map.add(from, to) else { return "too many prefixes" }
+    } while take(0x2c)
+    return end(or: "expected a comma or the end")
   }
 
   fileprivate mutating func spin(_ settings: inout Settings) -> StaticString? {

@@ -83,6 +83,12 @@ public struct StatsPage {
     word64(Offset.counters + 8 * counter.rawValue).pointee.wrappingAdd(1, ordering: .relaxed)
   }
 
+  /// Counts several events.
+  @inline(__always)
+  public func count(_ counter: Counter, by number: UInt64) {
+    word64(Offset.counters + 8 * counter.rawValue).pointee.wrappingAdd(number, ordering: .relaxed)
+  }
+
   /// Counts one event of the data path: cheaper than `count`, and may lose events that two threads
   /// count at the same moment.
   @inline(__always)

@@ -36,6 +36,12 @@ MODES = {
     "chaos": {"MILLRACE_ATTACH": "0", "MILLRACE_CHAOS": "7,30"},
     # As "lane", with the smallest ring: everything of any size wraps, fills and waits.
     "small": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_RING": "4K"},
+    # Lanes over RDMA, for the machine that has it: hosts' own addresses stand for the one that its device has.
+    "verbs": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_FABRICS": "verbs",
+              "MILLRACE_MAP": "127.0.0.1=10.76.0.1,::1/128=::ffff:10.76.0.1"},
+    "verbs-asleep": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_FABRICS": "verbs", "MILLRACE_SPIN": "0",
+                     "MILLRACE_KEY_FILE": str(HERE / "run.py"),
+                     "MILLRACE_MAP": "127.0.0.1=10.76.0.1,::1/128=::ffff:10.76.0.1"},
     # As "lane", and no end ever spins: every wait goes through arming and the bell.
     "asleep": {"MILLRACE_ATTACH": "0", "OBSERVE_LANE": "1", "MILLRACE_SPIN": "0"},
 }

@@ -17,6 +17,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "millrace_verbs.h"
+
 struct pollfd;
 struct epoll_event;
 
@@ -56,7 +58,7 @@ enum mr_step {
   MR_DONE = 0,
   /// Make the real call, and resume with its result.
   MR_KERNEL = 1,
-  /// Sleep on `word` while it is `expected`, then resume.
+  /// Sleep on `word` while it is `expected`, or without one until `bell` or `nudge` is readable; then resume.
   MR_SLEEP = 2,
   /// Make the real call for what is left behind the first `moved` bytes, and resume with its result.
   MR_REST = 3,
@@ -91,6 +93,12 @@ struct mr_call {
   bool slice;
   /// Set when the call has begun to count time.
   bool timed;
+  /// MR_SLEEP without a word: the descriptors to wait for, a lane's bell and the eventfd of the thread's place among
+  /// those that sleep so (-1: none, then the sleep is one of a millisecond), and whether the bell was found readable.
+  bool rang;
+  int bell;
+  int nudge;
+  int place;
   /// The real call waits for more than one arrival (MSG_WAITALL, splice): the mark would not wake it.
   bool greedy;
   /// Source of a sendfile: descriptor and offset, or -1.
@@ -230,6 +238,8 @@ void shim_forked(void);
 /// Writes a message to standard error, preceded by "millrace: ", whatever descriptor 2 is. Never allocates.
 void shim_log(const char *text, size_t length);
 _Noreturn void shim_trap(void);
+/// Loads the verbs module from beside the library, anew if it was loaded before: its table, or null.
+const struct mrv_table *shim_load_verbs(void);
 /// Name of the running program, without its directory.
 const char *shim_program(void);
 

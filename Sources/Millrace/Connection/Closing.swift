@@ -67,6 +67,12 @@ enum Closing {
 
   private static func leaveLane(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
     if c.pointee.wireup.stage.isMoving { settle(c, isClosing: true) }
+    if let lane = c.pointee.verbs, c.pointee.wireup.stage == .attached,
+      !lane.flush(c, until: Kernel.now() &+ flushTime), !Leaving.peerIsGone(c)
+    {
+      // The peer does not take what the ring still holds: TCP will bring it.
+      Detaching.detach(c, .laneFailed)
+    }
     c.lockBoth()
     if c.pointee.wireup.stage == .attached {
       sayFarewell(c, fd: fd, resets: resets)
@@ -82,11 +88,16 @@ enum Closing {
     Registrations.removeAll(c)
   }
 
+  /// How long a close waits for the peer to take what is not posted yet, in nanoseconds. What is posted may arrive later.
+  private static let flushTime: UInt64 = 200_000_000
+
   /// Closes what the connection holds of Millrace's own. Nobody else uses the record, so nobody closes it too, and nothing
   /// that the service thread was just about to make is forgotten.
   private static func closeOwn(_ c: ConnectionRef) {
     PeerProcess.leave(c)
     // Rings that have come may be meant for a process that shares the connection.
+    if c.pointee.verbs != nil { c.pointee.bell = -1 }
+    VerbsWireup.giveUp(c)
     closeOwn(&c.pointee.bell, c.isShared ? Table.closeHidden : Bell.close)
     closeOwn(&c.pointee.wireup.listener, Rendezvous.close)
     closeOwn(&c.pointee.wireup.socket, Bell.close)
@@ -133,14 +144,22 @@ enum Closing {
       // Bytes that nobody will read are answered with a reset (RFC 1122 4.2.2.13): the kernel has to say so too.
       setLingerZero(fd)
     }
+    defer {
+      // The kernel's own reset must not come first: without the word for it, it would be taken for the answer to a record.
+      if flags & FinishFlags.reset != 0, let lane = c.pointee.verbs {
+        lane.settle(c, until: Kernel.now() &+ flushTime)
+      }
+    }
     let bits = c.pointee.producer!.finish(flags)
     let peer = c.pointee.segment!.side(c.pointee.laneRole.peer)
     if bits != 0 { Bell.ringReaders(c, bits) }
+    Fabric.tell(c)
     let writers = peer.takeWriters()
     if writers != 0 { Bell.ringWriters(c, writers) }
   }
 
   private static func isUnread(_ c: ConnectionRef) -> Bool {
+    Fabric.look(c)
     guard c.pointee.consumer!.refresh() else { return true }
     return c.pointee.consumer!.ready > 0
   }
@@ -180,6 +199,8 @@ enum Closing {
     closeOwn(c)
     c.pointee.segment?.unmap()
     c.pointee.segment = nil
+    c.pointee.verbs?.unmap()
+    c.pointee.verbs = nil
     Stats.releaseRow(c)
     let left = c.pointee.family!.pointee.users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
     Table.lock.lock()

@@ -90,6 +90,10 @@ struct Connection: ~Copyable {
 
   // The lane. Memory and rings are there from the wireup until the record is recycled.
   var segment: Segment?
+  /// What a lane over verbs has besides. Its memory stays as long as the segment's.
+  var verbs: VerbsLaneRef?
+  /// verbs: the leader's mark has its first byte complemented (``Nonce/mark(from:flipped:)``).
+  var isFlipped = false
   var producer: RingProducer?
   var consumer: RingConsumer?
   /// Which pages of the producer's ring are given back. The service thread's, under ``sendLock``.

@@ -11,6 +11,7 @@ enum Executing {
     guard Pool.highWater > 0 else { return }
     if borrowed { return forEachInherited(leaveToChild) }
     forEachSurviving { giveAway($0, comesBack: replaces) }
+    if replaces { Verbs.settle() }
     guard Forking.isChild, replaces else { return }
     Forking.isReplaced = true
     Forking.letGo()

@@ -14,6 +14,7 @@ enum Forking {
     guard Pool.highWater > 0 else { return }
     let deadline = Kernel.now() &+ patience
     while true {
+      Pool.forEach { leaveVerbs($0, until: deadline) }
       Pool.forEach { if isInMotion($0) { Closing.settle($0, until: deadline) } }
       hold()
       if isComplete(until: deadline) { break }
@@ -22,8 +23,16 @@ enum Forking {
     Pool.forEach(share)
   }
 
-  /// Whether some of the stream is on neither path yet.
+  /// A queue pair is one process's: a child could not go on with it. Its connection is TCP's when the child comes into being.
+  private static func leaveVerbs(_ c: ConnectionRef, until deadline: UInt64) {
+    guard c.pointee.verbs != nil else { return }
+    if isInMotion(c) { Closing.settle(c, until: deadline) }
+    Detaching.detach(c, .sharedByFork)
+  }
+
+  /// Whether some of the stream is on neither path yet, or on one that a child cannot take.
   private static func isInMotion(_ c: ConnectionRef) -> Bool {
+    if c.pointee.wireup.stage == .attached { return !Fabric.hasWords(c) }
     guard c.pointee.wireup.stage.isMoving else { return false }
     return c.pointee.sendPath.load(ordering: .relaxed) != .kernel
       || c.pointee.receivePath.load(ordering: .relaxed) != .kernel
@@ -82,6 +91,7 @@ enum Forking {
     PollSleepers.forked()
     Stats.forked()
     Service.forked()
+    Verbs.forked()
     Pool.forked()
     Pool.forEach { c in
       c.pointee.isHeld = false
@@ -141,6 +151,7 @@ enum Forking {
   nonisolated(unsafe) static var isReplaced = false
 
   static func exit() {
+    Verbs.settle()
     // Relatives wait for what this process has begun.
     Pool.forEach { if $0.pointee.isFamily, isInMotion($0) { Closing.settle($0, until: Kernel.now() &+ 5 &* patience) } }
     if isChild { letGo() }

@@ -139,7 +139,7 @@ enum Leaving {
 
   /// A peer that died with our bytes unread would have answered with a reset, had the kernel held them.
   private static func noteUnread(_ c: ConnectionRef) {
-    guard !c.pointee.peerGone.load(ordering: .relaxed), let consumer = c.pointee.consumer,
+    guard !c.pointee.peerGone.load(ordering: .relaxed), let consumer = c.pointee.consumer, Fabric.hasWords(c),
       consumer.finishFlags & FinishFlags.closed == 0
     else { return }
     SharedLane.refresh(c)
@@ -148,6 +148,39 @@ enum Leaving {
       // After that a write breaks the pipe, and nothing more is read.
       Kernel.shutdown(c.pointee.fd, Int32(SHUT_RDWR))
     }
+  }
+
+  /// Whether the peer's end of the TCP connection is closed, or has been reset.
+  static func kernelHasEnded(_ c: ConnectionRef) -> Bool {
+    let ends = Int16(truncatingIfNeeded: Int32(POLLRDHUP)) | Int16(POLLHUP) | Int16(POLLERR)
+    return Kernel.pollNow(c.pointee.fd, ends) & ends != 0
+  }
+
+  /// The queue pair is in error, or the peer has left it. What had come is in the ring. Called by the service thread, once.
+  static func laneLost(_ c: ConnectionRef) {
+    c.lockBoth()
+    switch c.pointee.wireup.stage {
+    case .wired:
+      if c.pointee.cutover.phase == .kernel {
+        cancel(c, .laneAborted)
+      } else {
+        c.pointee.reason = .laneAborted
+        Stats.count(.attachAborts)
+        Mover.perform(c.pointee.cutover.laneDown(consumed: 0), c)
+      }
+    case .attached:
+      if c.pointee.consumer!.finishFlags & FinishFlags.closed != 0 || kernelHasEnded(c) {
+        setGone(c)
+      } else {
+        c.pointee.reason = .laneFailed
+        Mover.perform(c.pointee.cutover.laneDown(consumed: c.pointee.consumer!.head), c)
+      }
+    case .called: Attaching.refuse(c, .laneAborted)
+    default: break
+    }
+    c.unlockBoth()
+    Mover.advance(c)
+    Waiters.wake(c)
   }
 
   /// The bell hung up in the middle of the cutover. An end that gives up says so in the segment first, so without that
@@ -205,6 +238,7 @@ enum Leaving {
   /// Both locks are held. False if the peer has agreed already, so that it has to go on.
   @discardableResult
   static func cancel(_ c: ConnectionRef, _ reason: DeclineReason) -> Bool {
+    if !Fabric.hasWords(c), c.pointee.cutover.phase != .kernel, c.pointee.cutover.phase != .offered { return false }
     if let segment = c.pointee.segment {
       let stage = segment.header.stage
       var seen = stage.pointee.load(ordering: .acquiring)

@@ -35,6 +35,7 @@ enum Mover {
 
   /// One step; false if nothing can be done now.
   private static func step(_ c: ConnectionRef) -> Bool {
+    Fabric.look(c)
     if flushRecords(c) == false { return false }
     switch c.pointee.cutover.phase {
     case .kernel:
@@ -48,7 +49,10 @@ enum Mover {
       return heardLearned(c) || peerGaveUp(c) || readKernel(c)
     case .marked:
       return heardCut(c) || readKernel(c)
-    case .confirmed, .learned, .seen, .detaching, .probing, .undecided, .attached:
+    case .probing:
+      let isOut = Resend.go(c)
+      return readKernel(c) || isOut
+    case .confirmed, .learned, .seen, .detaching, .undecided, .attached:
       return readKernel(c)
     }
   }
@@ -57,6 +61,7 @@ enum Mover {
 
   /// Whether the application's calls are out of the way and the books agree with the kernel. Closes the gates.
   private static func isQuiet(_ c: ConnectionRef) -> Bool {
+    if let lane = c.pointee.verbs, !lane.pointee.isTrusted.load(ordering: .acquiring) { return false }
     if let reason = DeclineReason(rawValue: c.pointee.forbidden.load(ordering: .sequentiallyConsistent)),
       reason != .none
     {
@@ -93,6 +98,7 @@ enum Mover {
 
   private static func tryOffer(_ c: ConnectionRef) -> Bool {
     guard c.pointee.wireup.stage == .wired, let segment = c.pointee.segment, isQuiet(c) else { return false }
+    guard Fabric.hasWords(c) || hasByteInHand(c) else { return false }
     guard let effects = try? c.pointee.cutover.offer(written: c.pointee.kernelSent.load(ordering: .relaxed)) else {
       return false
     }
@@ -102,6 +108,15 @@ enum Mover {
     _ = segment.header.stage.pointee.compareExchange(
       expected: LaneStage.fresh, desired: LaneStage.offered, ordering: .acquiringAndReleasing)
     Bell.signal(c)
+    return true
+  }
+
+  /// Where the follower's "learned" and the leader's giving up are not one word, a leader that gives up lets its application's next
+  /// byte follow at its cut, and one that does not a mark that begins otherwise. So there must be such a byte (the simulation's
+  /// README says why).
+  private static func hasByteInHand(_ c: ConnectionRef) -> Bool {
+    guard let first = c.pointee.producer!.retained(from: 0), first.count > 0 else { return false }
+    c.pointee.isFlipped = c.pointee.nonce.mark(from: .leader)[0] == first[0]
     return true
   }
 
@@ -123,7 +138,10 @@ enum Mover {
     // The application has read everything before the mark, which can then be read at once. An application that does not
     // read keeps the attempt from going on, until its time is over; and a connection that has to be plain TCP again (exec)
     // never has bytes of before its lane left.
-    guard cut == received else { return false }
+    guard cut == received else {
+      // Over verbs the cut may come when the leader has given up, and gone on in TCP.
+      return received > cut && Leaving.cancel(c, .busy)
+    }
     // Should this end go with the leader's mark unread, the kernel resets, and throws away what it has not sent yet.
     guard Kernel.queued(c.pointee.fd, CL_SIOCOUTQNSD) == 0 else { return false }
     let written = c.pointee.kernelSent.load(ordering: .relaxed)
@@ -140,6 +158,11 @@ enum Mover {
   }
 
   private static func heardLearned(_ c: ConnectionRef) -> Bool {
+    if let lane = c.pointee.verbs, lane.pointee.peerLearned.load(ordering: .acquiring) {
+      // No peer shares the word here; it is this end's own note.
+      _ = c.pointee.segment!.header.stage.pointee.compareExchange(
+        expected: LaneStage.offered, desired: LaneStage.learned, ordering: .acquiringAndReleasing)
+    }
     guard c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring) == LaneStage.learned else { return false }
     return handle(c) { () throws(Cutover.Violation) in try c.pointee.cutover.peerLearned() }
   }
@@ -183,12 +206,33 @@ enum Mover {
     switch c.pointee.cutover.inbound {
     case .application: return endsHere(c)
     case .until(let cut) where received < cut: return endsHere(c)
+    case .until where !Fabric.hasWords(c) && c.pointee.records.count == 0: return readFirst(c) || readRecord(c)
     case .until, .records: return readRecord(c)
     }
   }
 
   /// Whether everything that had arrived before a reset has been read: the kernel keeps it for the application.
   private static func isDrained(_ c: ConnectionRef) -> Bool { Kernel.queued(c.pointee.fd, CL_FIONREAD) == 0 }
+
+  /// Over verbs the first byte at the leader's cut may be the application's: then the leader went on in TCP. True if so.
+  private static func readFirst(_ c: ConnectionRef) -> Bool {
+    var byte: UInt8 = 0
+    let r = withUnsafeMutablePointer(to: &byte) { Kernel.receive(c.pointee.fd, $0, 1, Int32(MSG_PEEK)) }
+    guard r == 1, isApplications(c, byte) else { return false }
+    return handle(c) { () throws(Cutover.Violation) in try c.pointee.cutover.markRead(matches: false) }
+  }
+
+  private static func isApplications(_ c: ConnectionRef, _ byte: UInt8) -> Bool {
+    let phase = c.pointee.cutover.phase
+    guard phase == .learned || phase == .probing else { return false }
+    return byte != peerMark(c)[0]
+  }
+
+  /// The mark that the peer writes. Only the leader's may be flipped.
+  private static func peerMark(_ c: ConnectionRef) -> Nonce {
+    let isFlipped = c.pointee.laneRole == .follower && c.pointee.isFlipped
+    return c.pointee.nonce.mark(from: c.pointee.laneRole.peer, flipped: isFlipped)
+  }
 
   /// Whether the kernel stream ends where the application's bytes are expected. A look that takes nothing.
   private static func endsHere(_ c: ConnectionRef) -> Bool {
@@ -239,6 +283,8 @@ enum Mover {
       return false
     case .until(let cut) where received <= cut:
       return false
+    case .until where !Fabric.hasWords(c) && c.pointee.records.count == 0 && isApplications(c, byte):
+      return handle(c) { () throws(Cutover.Violation) in try c.pointee.cutover.markRead(matches: false) } && false
     case .until, .records:
       takeRecordByte(c, byte, received)
       return true
@@ -268,9 +314,10 @@ enum Mover {
 
   private static func takeMark(_ c: ConnectionRef, _ words: Nonce) {
     Stats.count(.marksRead)
-    let matches = words == c.pointee.nonce.mark(from: c.pointee.laneRole.peer)
+    let matches = words == peerMark(c)
     _ = handle(c) { () throws(Cutover.Violation) in
-      // Whether the leader moved is agreed in shared memory, so other bytes in this place are nobody's.
+      // Whether the leader moved is agreed in shared memory, or was told by the first byte: other bytes in this place are
+      // nobody's.
       guard matches else { throw .badMark }
       return try c.pointee.cutover.markRead(matches: true)
     }
@@ -288,7 +335,8 @@ enum Mover {
     if effects.acknowledges { Bell.signal(c) }
     if effects.writesMark {
       Stats.count(.marksWritten)
-      queue(c.pointee.nonce.mark(from: c.pointee.laneRole), c)
+      let isFlipped = c.pointee.laneRole == .leader && c.pointee.isFlipped
+      queue(c.pointee.nonce.mark(from: c.pointee.laneRole, flipped: isFlipped), c)
     }
     if effects.writesLearned { queue(Record.learned.encoded(for: c.pointee.nonce), c) }
     if let position = effects.detachPosition {

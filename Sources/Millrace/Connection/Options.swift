@@ -148,6 +148,7 @@ enum Options {
   private static func readable(_ c: ConnectionRef) -> Int {
     if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
       SharedLane.refresh(c)
+      Fabric.look(c)
       return c.pointee.consumer!.refresh() ? c.pointee.consumer!.ready : 0
     }
     let limit = c.pointee.kernelLimit.load(ordering: .relaxed)

@@ -70,7 +70,7 @@ enum Policy {
     }
     switch c.pointee.reason {
     case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .peerLeft, .chaos, .wireupTimeout, .nameTaken, .badWireup,
-      .peerDeclined, .unaccountedIO, .operator:
+      .peerDeclined, .unaccountedIO, .operator, .laneFailed, .fabricUnreachable:
       guard c.pointee.attempts < mostAttempts else {
         if c.pointee.reason == .noPeer, c.pointee.attempts == mostAttempts { PeerMemory.noteSilence(c) }
         break

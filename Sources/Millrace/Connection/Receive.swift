@@ -153,7 +153,10 @@ enum Receive {
     _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int, peek: Bool, discard: Bool
   ) -> Int {
     // The producer's cache line is left to it for as long as what is known to be ready suffices.
-    if c.pointee.consumer!.ready < wanted &- call.pointee.moved, !c.pointee.consumer!.refresh() { return -1 }
+    if c.pointee.consumer!.ready < wanted &- call.pointee.moved {
+      Fabric.look(c)
+      if !c.pointee.consumer!.refresh() { return -1 }
+    }
     var moved = 0
     while true {
       let at = call.pointee.moved &+ moved
@@ -169,13 +172,17 @@ enum Receive {
       if bits != 0 { Bell.ringWriters(c, bits) }
       if c.pointee.consumer!.ready == 0, at &+ count < wanted, !c.pointee.consumer!.refresh() { break }
     }
-    if moved > 0, !peek { Stats.received(c) }
+    if moved > 0, !peek {
+      Fabric.freed(c)
+      Stats.received(c)
+    }
     return moved
   }
 
   /// Whether a reader would get something now.
   static func isReadable(_ c: ConnectionRef) -> Bool {
     guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return kernelHolds(c) }
+    Fabric.look(c)
     return !c.pointee.consumer!.isEmpty()
   }
 
@@ -230,6 +237,7 @@ enum Receive {
     var last = start
     var round = 0
     while true {
+      Fabric.look(c)
       if !c.pointee.consumer!.isEmpty() {
         c.pointee.receiveSpin.won(after: last &- start)
         return true
@@ -257,7 +265,14 @@ enum Receive {
     }
     Waiters.startClock(call, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
-    if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
+    if !Fabric.hasWords(c), c.pointee.receivePath.load(ordering: .relaxed) == .lane {
+      BellSleep.enter(call, c)
+      Fabric.arm(c, forRoom: false)
+      guard c.pointee.consumer!.isEmpty(), !isOver(c) else {
+        BellSleep.leave(call, c)
+        return nil
+      }
+    } else if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
       let word = c.pointee.segment!.side(c.pointee.laneRole).readerArm
       Waiters.sleep(call, on: word)
       guard c.pointee.consumer!.mustWait(arming: ArmBits.futex),
@@ -281,6 +296,7 @@ enum Receive {
   /// Back from sleep, still pinned. The descriptor may be closed by now; the call goes on all the same, as it would in
   /// the kernel, which holds the socket for it.
   private static func woken(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    BellSleep.leave(call, c)
     call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
     let error = call.pointee.error
     call.pointee.error = 0

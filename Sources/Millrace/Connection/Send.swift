@@ -58,8 +58,11 @@ enum Send {
       let put = c.pointee.isFamily ? SharedLane.put(call, c, wanted: wanted) : put(call, c, wanted: wanted)
       if put < 0 { return giveUp(call, c) }
       call.pointee.moved += put
+      let mayLead = put > 0 && !Fabric.hasWords(c) && c.pointee.sendPath.load(ordering: .relaxed) == .moving
       if call.pointee.moved >= wanted || (put == 0 && call.pointee.file >= 0 && call.pointee.error != EAGAIN) {
         c.pointee.sendLock.unlock()
+        // An end that leads on verbs begins with a byte in hand.
+        if mayLead { Mover.advance(c) }
         return finished(call)
       }
       if call.pointee.file >= 0, put > 0 { continue }
@@ -86,7 +89,10 @@ enum Send {
   @inline(__always)
   static func put(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, wanted: Int) -> Int {
     let left = wanted &- call.pointee.moved
-    if c.pointee.producer!.room < left, !c.pointee.producer!.refresh() { return -1 }
+    if c.pointee.producer!.room < left {
+      Fabric.look(c)
+      if !c.pointee.producer!.refresh() { return -1 }
+    }
     if c.pointee.producer!.room == 0 {
       c.pointee.refusals.wrappingAdd(1, ordering: .relaxed)
       call.pointee.error = EAGAIN
@@ -119,6 +125,7 @@ enum Send {
   private static func publish(_ c: ConnectionRef) {
     let bits = c.pointee.producer!.publish()
     if bits != 0 { Bell.ringReaders(c, bits) }
+    Fabric.tell(c)
   }
 
   /// Large sends publish, and wake, piece by piece, so that the consumer copies at the same time.
@@ -211,6 +218,7 @@ enum Send {
     let start = cl_cycles()
     var last = start
     while true {
+      Fabric.look(c)
       guard c.pointee.producer!.refresh() else { return true }
       // The consumer is at work: a quarter is worth a copy.
       if c.pointee.producer!.room >= c.pointee.producer!.capacity / 4 {
@@ -237,6 +245,7 @@ enum Send {
     }
     Waiters.startClock(call, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
+    guard Fabric.hasWords(c) else { return prepareBell(call, c) }
     let word = c.pointee.segment!.side(c.pointee.laneRole).writerArm
     Waiters.sleep(call, on: word)
     guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c),
@@ -252,7 +261,24 @@ enum Send {
     return MR_SLEEP
   }
 
+  /// As ``prepareSleep(_:_:)``, where there is no word to sleep on.
+  private static func prepareBell(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+    BellSleep.enter(call, c)
+    Fabric.arm(c, forRoom: true)
+    guard c.pointee.sendPath.load(ordering: .relaxed) == .moving || c.pointee.producer!.refresh(),
+      c.pointee.producer!.isCrowded, !mustAskKernel(c)
+    else {
+      BellSleep.leave(call, c)
+      return nil
+    }
+    _ = c.pin(Pins.sleeper)
+    call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
+    c.pointee.sendLock.unlock()
+    return MR_SLEEP
+  }
+
   private static func woken(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    BellSleep.leave(call, c)
     // The kernel was asked in place of the lane.
     if call.pointee.slice {
       call.pointee.slice = false

@@ -12,6 +12,8 @@ enum StandIn {
   /// Whether the peer has read every mark and record of this end's. Both locks are held, or a pin.
   static func areRecordsTaken(_ c: ConnectionRef) -> Bool {
     guard let segment = c.pointee.segment else { return true }
+    // A peer that is met over TCP only can tell no more.
+    if let lane = c.pointee.verbs, !lane.pointee.isUp { return true }
     // Partner: Mover.tellTaken at the peer.
     return segment.side(c.pointee.laneRole.peer).recordsTaken.pointee.load(ordering: .acquiring)
       >= c.pointee.recordsEnd.load(ordering: .acquiring)

@@ -50,6 +50,7 @@ enum Descriptors {
       c.pointee.writeShut.store(true, ordering: .sequentiallyConsistent)
       let bits = c.pointee.producer!.finish(FinishFlags.finished)
       if bits != 0 { Bell.ringReaders(c, bits) }
+      Fabric.tell(c)
     }
     if how != Int32(SHUT_WR) {
       c.pointee.readShut.store(true, ordering: .sequentiallyConsistent)

@@ -29,6 +29,7 @@ public func millraceSendResume(_ call: UnsafeMutablePointer<mr_call>) -> mr_step
 @c(millrace_call_abandoned)
 public func millraceCallAbandoned(_ call: UnsafeMutablePointer<mr_call>) {
   let c = call.pointee.connection.assumingMemoryBound(to: Connection.self)
+  BellSleep.leave(call, c)
   switch UInt32(call.pointee.pin) {
   case MR_PIN_READER.rawValue: c.unpin(Pins.reader)
   case MR_PIN_SENDER.rawValue: c.unpin(Pins.sender)

@@ -12,6 +12,11 @@ enum Identity {
     return caller == owner
   }
 
+  /// Whether the other end of the connection is a socket of this network namespace.
+  static func isLocal(_ c: ConnectionRef) -> Bool {
+    socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local) != nil
+  }
+
   /// The process at the other end of a Unix connection, and its user (SO_PEERCRED, unix(7)).
   static func credentials(_ socket: Int32) -> ucred? {
     var credentials = ucred(pid: 0, uid: UInt32.max, gid: UInt32.max)

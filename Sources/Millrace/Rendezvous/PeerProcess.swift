@@ -27,7 +27,7 @@ struct PeerProcess: ~Copyable {
   /// The bell is there: finds who is at its other end. Nobody is if the kernel cannot say, or if another process has the
   /// place; then each lane is rung for itself.
   static func join(_ c: ConnectionRef) {
-    guard let pid = Identity.credentials(c.pointee.bell)?.pid, pid > 0 else { return }
+    guard Fabric.hasWords(c), let pid = Identity.credentials(c.pointee.bell)?.pid, pid > 0 else { return }
     lock.lock()
     defer { lock.unlock() }
     if memory == nil {

@@ -31,6 +31,13 @@ struct Wireup {
 
   var stage: Stage = .none
   var listener: Int32 = -1
+  /// The fabric that the attempt is for.
+  var fabric = FabricKind.none
+  /// verbs: the identifier that listens or calls, until there is a lane, and the completion channel that becomes the bell.
+  var end: OpaquePointer?
+  var channel: Int32 = -1
+  /// Bytes that this end had sent when the last attempt ended: an end that has sent since can lead on verbs.
+  var sentBefore: UInt64 = 0
   /// The Unix connection before it becomes the bell.
   var socket: Int32 = -1
   /// When the present stage is given up, CLOCK_MONOTONIC in nanoseconds.

@@ -14,6 +14,8 @@ enum Attaching {
   private static let answerTime: UInt64 = 1_000_000_000
   /// How long an attempt may keep bytes back before anything is agreed.
   private static let quietTime: UInt64 = 200_000_000
+  /// The same over verbs, where the leader waits for its application to send something.
+  private static let leadTime: UInt64 = 5_000_000_000
 
   static func begin(_ c: ConnectionRef) {
     guard c.pointee.attempt.load(ordering: .relaxed) == .underway,
@@ -27,7 +29,18 @@ enum Attaching {
     c.pointee.attempts &+= 1
     if let reason = Policy.objection(c) { return refuse(c, reason) }
     Stats.publish(c)
-    if c.pointee.role == .follower { listen(c) } else { call(c) }
+    c.pointee.wireup.fabric = FabricChoice.first(for: c)
+    switch c.pointee.wireup.fabric {
+    case .none: refuse(c, .noPeer)
+    case .shm: if c.pointee.role == .follower { listen(c) } else { call(c) }
+    case .verbs: beginVerbs(c)
+    }
+  }
+
+  private static func beginVerbs(_ c: ConnectionRef) {
+    let isListener = c.pointee.role == .follower
+    if let reason = isListener ? VerbsWireup.listen(c) : VerbsWireup.call(c) { return refuse(c, reason) }
+    enter(c, isListener ? .listening : .calling, for: listenTime)
   }
 
   // MARK: The end that connected
@@ -42,6 +55,9 @@ enum Attaching {
       refuse(c, error.isExhaustion ? .descriptorsExhausted : .nameTaken)
     }
   }
+
+  /// The peer has called over the connection manager, and has its answer.
+  static func called(_ c: ConnectionRef) { enter(c, .called, for: listenTime) }
 
   static func callArrived(_ c: ConnectionRef) {
     // A few at a time: whoever calls in a loop does not keep the service from others.
@@ -75,7 +91,7 @@ enum Attaching {
       guard let segment = Segment.open(descriptor, ringBytes: Int(offer.detail)) else {
         return answerNo(c, .badSegment)
       }
-      guard adopt(c, segment, offer.nonce) else {
+      guard adopt(c, segment, offer.nonce, as: c.pointee.role) else {
         segment.unmap()
         return answerNo(c, .raced)
       }
@@ -104,7 +120,7 @@ enum Attaching {
     }
     defer { Kernel.close(made.descriptor) }
     let nonce = Entropy.nonce()
-    guard adopt(c, made.segment, nonce) else {
+    guard adopt(c, made.segment, nonce, as: c.pointee.role) else {
       made.segment.unmap()
       return refuse(c, .raced)
     }
@@ -138,10 +154,11 @@ enum Attaching {
   /// The Unix connection has something to say: a message of the wireup, a ring, or that the peer is gone.
   static func bellRang(_ c: ConnectionRef, _ events: UInt32) {
     switch c.pointee.wireup.stage {
-    case .called: offerArrived(c)
-    case .calling: answerArrived(c)
+    case .called where c.pointee.wireup.fabric == .shm: offerArrived(c)
+    case .calling where c.pointee.wireup.fabric == .shm: answerArrived(c)
     case .wired, .leaving, .detaching:
       Waiters.drainBell(c)
+      Fabric.arm(c, forRoom: true)
       Mover.advance(c)
       if c.pointee.wireup.stage == .attached { watchHangUpOnly(c) }
     default: break
@@ -162,17 +179,23 @@ enum Attaching {
   }
 
   /// Memory and rings of a new lane. False if somebody may still look at the last attempt's.
-  private static func adopt(_ c: ConnectionRef, _ segment: Segment, _ nonce: Nonce) -> Bool {
+  static func adopt(
+    _ c: ConnectionRef, _ segment: Segment, _ nonce: Nonce, as role: Role, verbs lane: VerbsLaneRef? = nil
+  ) -> Bool {
     c.lockBoth()
     defer { c.unlockBoth() }
     if let old = c.pointee.segment {
-      // The one pin is this thread's. A call that is inside may still look at the last attempt's memory.
-      guard Pins.isOnlySleeper(c.pointee.pins.load(ordering: .sequentiallyConsistent)) else { return false }
+      // The one such pin is this thread's. Another call may still look at the last attempt's memory, or sleep there; one that is
+      // in the kernel does not know it.
+      guard Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) == 1 else { return false }
       old.unmap()
+      c.pointee.verbs?.unmap()
       c.pointee.carriedOut &+= c.pointee.producer!.tail
       c.pointee.carriedIn &+= c.pointee.consumer!.head
     }
-    c.pointee.laneRole = c.pointee.role
+    c.pointee.laneRole = role
+    c.pointee.verbs = lane
+    c.pointee.isFlipped = false
     let own = segment.side(c.pointee.laneRole)
     let peer = segment.side(c.pointee.laneRole.peer)
     c.pointee.producer = RingProducer(
@@ -195,14 +218,20 @@ enum Attaching {
     return true
   }
 
-  private static func wired(_ c: ConnectionRef) {
+  static func wired(_ c: ConnectionRef) {
     PeerMemory.noteAnswer(c)
     closeListener(c)
-    c.pointee.bell = c.pointee.wireup.socket
-    cl_refuse_descriptors(c.pointee.bell)
-    c.pointee.wireup.socket = -1
-    PeerProcess.join(c)
-    enter(c, .wired, for: quietTime)
+    if Fabric.hasWords(c) {
+      c.pointee.bell = c.pointee.wireup.socket
+      cl_refuse_descriptors(c.pointee.bell)
+      c.pointee.wireup.socket = -1
+      PeerProcess.join(c)
+      enter(c, .wired, for: quietTime)
+    } else {
+      c.pointee.bell = c.pointee.wireup.channel
+      enter(c, .wired, for: leadTime)
+      Fabric.arm(c, forRoom: true)
+    }
     c.pointee.wireup.isWatched = true
     let edges = EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
     Service.watch(c, c.pointee.bell, .bell, edges)
@@ -214,7 +243,12 @@ enum Attaching {
   /// On the lane the bell is for the application's waits; the service hears only its end, and what the kernel path says:
   /// a peer's records, errors.
   static func watchHangUpOnly(_ c: ConnectionRef) {
-    Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
+    if Fabric.hasWords(c) {
+      Service.watch(c, c.pointee.bell, .bell, EPOLLRDHUP.rawValue | EPOLLET.rawValue)
+    } else {
+      // The connection manager tells of its end.
+      Service.unwatch(c.pointee.bell)
+    }
     Service.watch(c, c.pointee.fd, .kernel, EPOLLIN.rawValue | EPOLLET.rawValue)
   }
 
@@ -317,9 +351,11 @@ enum Attaching {
       Service.unwatch(c.pointee.fd)
       Service.unwatch(c.pointee.bell)
       PeerProcess.leave(c)
-      Bell.close(c.pointee.bell)
+      if Fabric.hasWords(c) { Bell.close(c.pointee.bell) }
       c.pointee.bell = -1
     }
+    VerbsWireup.giveUp(c)
+    c.pointee.wireup.sentBefore = c.pointee.kernelSent.load(ordering: .relaxed)
     c.pointee.wireup.auditFailed = false
     Log.declined(c)
     Stats.publish(c)
@@ -327,6 +363,10 @@ enum Attaching {
   }
 
   private static func closeListener(_ c: ConnectionRef) {
+    if let end = c.pointee.wireup.end, end != c.pointee.verbs?.pointee.end {
+      c.pointee.wireup.end = nil
+      VerbsRetired.add(end, inFlight: 0)
+    }
     guard c.pointee.wireup.listener >= 0 else { return }
     Service.unwatch(c.pointee.wireup.listener)
     Rendezvous.close(c.pointee.wireup.listener)

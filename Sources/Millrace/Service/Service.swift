@@ -96,10 +96,11 @@ enum Service {
     withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
       while true {
         let hasLanes = Trimming.look()
+        let isPosting = Verbs.attend()
         Operator.look()
         Detaching.look()
         let timeout =
-          Attaching.timed > 0 || Chaos.stir()
+          Attaching.timed > 0 || isPosting || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)
@@ -116,6 +117,7 @@ enum Service {
 
   private static func handle(_ event: epoll_event) {
     let data = event.data.u64
+    if data == fabricEvents { return VerbsWireup.eventsArrived() }
     guard let subject = Subject(rawValue: data & 3), subject != .wakeup else { return drainWakeup() }
     let index = Int32(truncatingIfNeeded: data >> 32)
     guard let c = Pool.record(index), c.pin(Pins.sleeper) & Pins.finished == 0,
@@ -171,6 +173,13 @@ enum Service {
   static func watch(_ c: ConnectionRef, _ fd: Int32, _ subject: Subject, _ events: UInt32) {
     let r = Kernel.epollControl(epoll, EPOLL_CTL_ADD, fd, events: events, data: token(c, subject))
     if r == -Int(EEXIST) { Kernel.epollControl(epoll, EPOLL_CTL_MOD, fd, events: events, data: token(c, subject)) }
+  }
+
+  /// What the service's set says of the connection manager's events: a wake-up that is none.
+  private static let fabricEvents: UInt64 = 1 << 63
+
+  static func watchEvents(_ channel: Int32) {
+    Kernel.epollControl(epoll, EPOLL_CTL_ADD, channel, events: EPOLLIN.rawValue, data: fabricEvents)
   }
 
   static func unwatch(_ fd: Int32) {

@@ -29,7 +29,8 @@ enum Trimming {
   /// Each end answers for the ring that it writes: under its send lock nobody puts anything in, and what the consumer has
   /// taken nobody reads again.
   private static func trim(_ c: ConnectionRef) {
-    guard c.pointee.sendLock.tryLock() else { return }
+    // A device knows the pages of a verbs lane's rings; other ones in their place it would not.
+    guard Fabric.hasWords(c), c.pointee.sendLock.tryLock() else { return }
     defer { c.pointee.sendLock.unlock() }
     guard c.pointee.wireup.stage == .attached, c.pointee.producer != nil else { return }
     if c.pointee.isFamily { SharedLane.whileNobodySends(c) { giveBack(c) } } else { giveBack(c) }

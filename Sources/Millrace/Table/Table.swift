@@ -70,9 +70,25 @@ enum Table {
     place.close()
     guard moved >= 0 else { return .failure(Errno(code: EMFILE)) }
     let hidden = Int32(truncatingIfNeeded: moved)
-    withUnsafeMutablePointer(to: &hiddenKind) { mr_set_entry(hidden, UnsafeMutableRawPointer($0)) }
+    enterHidden(hidden)
     return .success(hidden)
   }
+
+  private static func enterHidden(_ fd: Int32) {
+    withUnsafeMutablePointer(to: &hiddenKind) { mr_set_entry(fd, UnsafeMutableRawPointer($0)) }
+  }
+
+  /// Hides a descriptor that a library of the verbs module's has made: its new number, or the old one if there is no
+  /// better.
+  static func hide(_ fd: Int32) -> Int32 {
+    switch makeHidden({ Int(fd) }) {
+    case .success(let hidden): return hidden
+    case .failure: return fd
+    }
+  }
+
+  /// The library is about to close it.
+  static func reveal(_ fd: Int32) { mr_set_entry(fd, nil) }
 
   static func closeHidden(_ fd: Int32) {
     guard fd >= 0 else { return }

@@ -26,7 +26,8 @@ extension PollWait {
   }
 
   private static func soleWord(_ wait: Wait, _ c: ConnectionRef) -> UnsafeMutablePointer<Atomic<UInt32>>? {
-    guard c.pointee.receivePath.load(ordering: .acquiring) == .lane, let segment = c.pointee.segment else { return nil }
+    guard c.pointee.receivePath.load(ordering: .acquiring) == .lane, let segment = c.pointee.segment, Fabric.hasWords(c)
+    else { return nil }
     let events = UInt32(UInt16(bitPattern: wait.pointee.polled.pointee.events))
     let reads = events & (Readiness.input | Readiness.readHangUp) != 0
     let writes = events & Readiness.output != 0

@@ -251,6 +251,7 @@ enum PollWait {
     }
     let own = segment.side(c.pointee.laneRole)
     let events = UInt32(UInt16(bitPattern: (wait.pointee.polled + index).pointee.events))
+    Fabric.arm(c, forRoom: events & Readiness.output != 0)
     if events & (Readiness.input | Readiness.readHangUp) != 0 {
       own.readerArm.pointee.bitwiseOr(ArmBits.bell, ordering: .sequentiallyConsistent)
     }

@@ -20,6 +20,7 @@ enum Readiness {
     guard wanted != 0, let segment = c.pointee.segment else { return 0 }
     // Nothing can be read or written until the sibling is through; the bell's hang-up tells it.
     if c.pointee.isFamily, SharedLane.siblingLeaves(c) { return 0 }
+    Fabric.look(c)
     let own = segment.side(c.pointee.laneRole)
     let peer = segment.side(c.pointee.laneRole.peer)
     var mask: UInt32 = 0

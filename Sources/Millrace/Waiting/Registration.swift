@@ -57,6 +57,7 @@ struct Edge {
   init() {}
 
   init(_ c: ConnectionRef) {
+    Fabric.look(c)
     guard let peer = c.pointee.segment?.side(c.pointee.laneRole.peer) else { return }
     refusals = c.pointee.refusals.load(ordering: .acquiring)
     // A close after a half-close is no news, until the kernel says so.
@@ -185,6 +186,11 @@ extension UnsafeMutablePointer where Pointee == Registration {
     guard let segment = c.pointee.segment, c.pointee.receivePath.load(ordering: .acquiring) == .lane else { return }
     let own = segment.side(c.pointee.laneRole)
     let interest = interest
+    guard Fabric.hasWords(c) else {
+      let isFull = !Readiness.isWritable(
+        own, segment.side(c.pointee.laneRole.peer), capacity: UInt64(segment.ringBytes))
+      return Fabric.arm(c, forRoom: interest & Readiness.output != 0 && isFull)
+    }
     if interest & (Readiness.input | Readiness.readHangUp) != 0 {
       let word = own.readerArm.pointee.load(ordering: .relaxed)
       if let ticket, !c.pointee.isFamily, c.pointee.registered.load(ordering: .relaxed) <= 1 {

@@ -39,6 +39,8 @@ enum Bell {
   /// was rung.
   @discardableResult
   static func signal(_ c: ConnectionRef) -> Bool {
+    Fabric.tell(c)
+    guard Fabric.hasWords(c) else { return true }
     let bell = c.pointee.bell
     guard bell >= 0 else { return false }
     Stats.count(.bellsRung)
@@ -48,6 +50,7 @@ enum Bell {
 
   /// Takes the bytes out of the own end, so that it is not readable any more.
   static func drain(_ c: ConnectionRef) {
+    if let lane = c.pointee.verbs { return lane.drain() }
     let bell = c.pointee.bell
     guard bell >= 0 else { return }
     Stats.count(.bellsDrained)
