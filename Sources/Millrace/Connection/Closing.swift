@@ -202,8 +202,9 @@ enum Closing {
     c.pointee.verbs?.unmap()
     c.pointee.verbs = nil
     Stats.releaseRow(c)
-    let left = c.pointee.family!.pointee.users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+    // A fork that counts in between would count somebody who is not there.
     Table.lock.lock()
+    let left = c.pointee.family!.pointee.users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
     Pool.put(c, stillShared: left > 0)
     Table.lock.unlock()
   }

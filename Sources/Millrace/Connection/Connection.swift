@@ -36,8 +36,13 @@ enum Attempt: UInt8, AtomicRepresentable {
 struct Connection: ~Copyable {
   /// An `mr_kind`; C reads it as the first byte.
   var kind = UInt8(MR_CONNECTION.rawValue)
-  /// Calls inside C with a hold on this record, and the gates; see ``Pins``. The one field that outlives a recycling.
+  /// Calls inside C with a hold on this record, and the gates; see ``Pins``. This and the locks outlive a recycling.
   let pins = Atomic<UInt64>(0)
+  /// Who waits for one of these sleeps on its word, whatever becomes of the record.
+  let receiveLock = Lock()
+  let sendLock = Lock()
+  /// Whether a fork holds both; they are held then.
+  let isHeld = Atomic<UInt64>(0)
   var role: Role = .leader
   /// Who leads on the lane. On shared memory as ``role``; on verbs an end that only receives cannot lead, and the wireup
   /// agrees on one.
@@ -74,11 +79,6 @@ struct Connection: ~Copyable {
   var fd: Int32 = -1
   /// Place in the pool.
   var index: Int32 = 0
-
-  let receiveLock = Lock()
-  let sendLock = Lock()
-  /// A fork holds both.
-  var isHeld = false
 
   // The books.
   let kernelSent = Atomic<UInt64>(0)

@@ -8,10 +8,17 @@ enum Forking {
   /// How long a fork waits, in all, for streams that move to come to rest. In nanoseconds.
   private static let patience: UInt64 = 200_000_000
 
+  /// One fork at a time, from the first look until the child is there.
+  private static let turn = Lock()
+  /// Whether everything is held. Guarded by ``turn``.
+  nonisolated(unsafe) private static var isHolding = false
+
   /// Every lane at rest, and no thread of this process in the middle of anything that the child could not know of: a copy,
   /// a step of a cutover, a change in a list. All of it is held until the child is there.
   static func prepare() {
-    guard Pool.highWater > 0 else { return }
+    turn.lock()
+    isHolding = Pool.highWater > 0
+    guard isHolding else { return }
     let deadline = Kernel.now() &+ patience
     while true {
       Pool.forEach { leaveVerbs($0, until: deadline) }
@@ -42,7 +49,7 @@ enum Forking {
   private static func hold() {
     Pool.forEach { c in
       c.lockBoth()
-      c.pointee.isHeld = true
+      c.pointee.isHeld.store(1, ordering: .relaxed)
     }
     Registrations.hold()
     Table.lock.lock()
@@ -53,17 +60,18 @@ enum Forking {
   private static func isComplete(until deadline: UInt64) -> Bool {
     let mayWait = Kernel.now() < deadline
     var complete = true
-    Pool.forEach { if !$0.pointee.isHeld || mayWait && isInMotion($0) { complete = false } }
+    Pool.forEach {
+      if $0.pointee.isHeld.load(ordering: .relaxed) == 0 || mayWait && isInMotion($0) { complete = false }
+    }
     return complete
   }
 
   private static func release() {
     Table.lock.unlock()
     Registrations.release()
-    Pool.forEach { c in
-      // A record that was given back and taken again meanwhile is somebody else's.
-      guard c.pointee.isHeld else { return }
-      c.pointee.isHeld = false
+    // A record that was given back meanwhile, and perhaps taken again, is held all the same.
+    Pool.forEachEver { c in
+      guard c.pointee.isHeld.exchange(0, ordering: .relaxed) != 0 else { return }
       c.unlockBoth()
     }
   }
@@ -76,7 +84,8 @@ enum Forking {
   }
 
   static func parent(_ child: Int32) {
-    guard Pool.highWater > 0 else { return }
+    defer { turn.unlock() }
+    guard isHolding else { return }
     if child < 0 { Pool.forEach { count($0, -1) } }
     release()
     // A thread that sleeps in a set has armed for itself alone; from now on each lane has to ring for itself.
@@ -93,11 +102,14 @@ enum Forking {
     Service.forked()
     Verbs.forked()
     Pool.forked()
-    Pool.forEach { c in
-      c.pointee.isHeld = false
-      c.pointee.pathsChanged = false
+    turn.reset()
+    Pool.forEachEver { c in
+      c.pointee.isHeld.store(0, ordering: .relaxed)
       c.pointee.sendLock.reset()
       c.pointee.receiveLock.reset()
+    }
+    Pool.forEach { c in
+      c.pointee.pathsChanged = false
       c.pointee.row = -1
       c.pointee.wireup.isWatched = false
       abandonAttempt(c)

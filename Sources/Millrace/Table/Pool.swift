@@ -43,8 +43,8 @@ enum Pool {
     return record
   }
 
-  /// Makes a record fresh, but for its pins: somebody who looked it up long ago may be about to pin it, see that it is
-  /// not the connection he meant, and unpin it.
+  /// Makes a record fresh, but for its pins and locks: somebody who looked it up long ago may be about to pin it, see that it
+  /// is not the connection he meant, and unpin it; or to lock it. These lie in bytes 8 to 31.
   private static func renew(_ record: ConnectionRef) {
     guard let template else {
       template = Kernel.reserve(MemoryLayout<Connection>.stride)?.bindMemory(to: Connection.self, capacity: 1)
@@ -53,8 +53,8 @@ enum Pool {
     }
     let to = UnsafeMutableRawPointer(record)
     let from = UnsafeRawPointer(template)
-    let kept = 16
-    to.copyMemory(from: from, byteCount: kept / 2)
+    let kept = 32
+    to.copyMemory(from: from, byteCount: 8)
     (to + kept).copyMemory(from: from + kept, byteCount: MemoryLayout<Connection>.size - kept)
     let pins = record.pointee.pins.load(ordering: .relaxed)
     if pins & Pins.finished != 0 {
@@ -109,6 +109,16 @@ enum Pool {
   static func record(_ index: Int32) -> ConnectionRef? {
     guard let records, index >= 0, index < highWater else { return nil }
     return records + Int(index)
+  }
+
+  /// Calls `body` with every record that was ever in use.
+  static func forEachEver(_ body: (ConnectionRef) -> Void) {
+    guard let records else { return }
+    var index: Int32 = 0
+    while index < highWater {
+      body(records + Int(index))
+      index += 1
+    }
   }
 
   /// Calls `body` with every record that is in use.
