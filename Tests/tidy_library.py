@@ -31,8 +31,9 @@ def exported_names(library):
     """The defined dynamic symbols. A name with a version keeps only the part before the '@'."""
     lines = output_of("nm", "-D", "--defined-only", library).splitlines()
     rows = [line.split() for line in lines if line.strip()]
-    # The version node itself is an absolute symbol ('A').
-    return {row[-1].split("@")[0] for row in rows if row[-2] != "A"}
+    # The version node itself is an absolute symbol ('A'). A small letter is local: what a relocation of a thread's own
+    # data refers to.
+    return {row[-1].split("@")[0] for row in rows if row[-2] != "A" and row[-2].isupper()}
 
 
 def needed_libraries(library):

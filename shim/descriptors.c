@@ -64,7 +64,10 @@ PUBLIC int accept4(int fd, struct sockaddr *address, socklen_t *length, int flag
 static NOINLINE int close_known(int fd) {
   ENTER();
   if (mr_entry_kind(fd) == MR_HIDDEN) return errno = EBADF, -1;
-  if (mr_entry(fd) != NULL && !shim_is_borrowed()) millrace_close(fd);
+  if (mr_entry(fd) != NULL && !shim_is_borrowed()) {
+    if (UNLIKELY(shim_thread.holds != 0)) shim_let_go(__builtin_frame_address(0));
+    millrace_close(fd);
+  }
   return real.close(fd);
 }
 

@@ -8,7 +8,7 @@
 
 extern char **environ;
 
-/// The rest of a fork, in parent and child. Before it comes millrace_before_fork.
+/// The rest of a fork, in parent and child. Before it come shim_enter and millrace_before_fork.
 static pid_t forked(pid_t child) {
   int error = errno;
   if (child == 0) {
@@ -17,6 +17,7 @@ static pid_t forked(pid_t child) {
   } else {
     millrace_after_fork(child);
   }
+  shim_leave();
   errno = error;
   return child;
 }
@@ -25,6 +26,7 @@ static pid_t forked(pid_t child) {
 #define FORK(REAL)                         \
   do {                                     \
     if (shim_is_borrowed()) return (REAL); \
+    shim_enter();                          \
     millrace_before_fork();                \
     return forked((pid_t)(REAL));          \
   } while (0)
@@ -51,6 +53,8 @@ struct cloned {
 };
 static int in_clone(void *start) {
   struct cloned cloned = *(struct cloned *)start;
+  // The thread's own data may be another's (CLONE_SETTLS).
+  shim_thread.inside = 1;
   forked(0);
   return cloned.body(cloned.argument);
 }
@@ -66,6 +70,7 @@ PUBLIC int clone(int (*body)(void *), void *stack, int flags, void *argument, ..
   if ((flags & CLONE_VM) != 0 || body == NULL || stack == NULL || shim_is_borrowed())
     return real.clone(body, stack, flags, argument, parent_tid, tls, child_tid);
   struct cloned start = {body, argument};
+  shim_enter();
   millrace_before_fork();
   return forked(real.clone(in_clone, stack, flags, &start, parent_tid, tls, child_tid));
 }

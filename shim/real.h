@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -47,6 +48,8 @@ void shim_start(void);
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+#include "inside.h"
+
 /// A second public name of one of libc's calls.
 #define ALIAS(second, name) PUBLIC __typeof__(name) second __attribute__((alias(#name)))
 
@@ -69,7 +72,7 @@ long shim_fork_by_number(long number, long a, long b, long c, long d, long e);
 void shim_tell_end(void);
 
 /// Performs MR_SLEEP.
-void shim_sleep(struct mr_call *call);
+void shim_sleep(struct mr_call *call, struct shim_seen seen);
 
 /// Performs MR_REST.
 ssize_t shim_rest(struct mr_call *call, bool sends);
@@ -87,6 +90,7 @@ static inline ssize_t shim_return(const struct mr_call *call) {
 /// Runs when a thread is cancelled inside a call. Cleanup handlers of pthread.h and not of the compiler: those would
 /// need libgcc_s at load. Only what blocks pays for them.
 static inline void shim_cancelled(void *call) {
+  shim_thread.holds--;
   millrace_call_abandoned(call);
 }
 
@@ -100,18 +104,27 @@ static inline void *shim_connection(int fd) {
   do {                                                                                           \
     /* Data that is there must not hide that the thread is to be cancelled. */                   \
     pthread_testcancel();                                                                        \
+    if (UNLIKELY(shim_thread.holds != 0)) shim_let_go(__builtin_frame_address(0));               \
+    struct shim_seen seen = shim_look();                                                         \
+    shim_enter();                                                                                \
     enum mr_step step = entry(&(call));                                                          \
     while (step != MR_DONE) {                                                                    \
       pthread_cleanup_push(shim_cancelled, &(call));                                             \
+      /* What is held is noted before a signal may come. */                                      \
+      shim_hold(&(call));                                                                        \
+      shim_leave();                                                                              \
       if (step == MR_SLEEP) {                                                                    \
-        shim_sleep(&(call));                                                                     \
+        shim_sleep(&(call), seen);                                                               \
       } else {                                                                                   \
         (call).result = step == MR_KERNEL ? (REAL) : shim_rest(&(call), entry == millrace_send); \
         (call).error = (call).result < 0 ? errno : 0;                                            \
       }                                                                                          \
+      shim_enter();                                                                              \
+      shim_unhold();                                                                             \
       pthread_cleanup_pop(0);                                                                    \
       step = entry##_resume(&(call));                                                            \
     }                                                                                            \
+    shim_leave();                                                                                \
   } while (0)
 
 #endif

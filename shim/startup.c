@@ -12,6 +12,7 @@ extern char **environ;
 extern char *program_invocation_short_name;
 
 bool shim_ready;
+bool shim_watches_signals;
 static int starting;
 static pid_t owner;
 
@@ -92,6 +93,7 @@ void shim_start(void) {
   // 4. Configuration, from the environment as the program was given it.
   static char *const nothing[] = {NULL};
   millrace_start(environ != NULL ? environ : nothing);
+  shim_watches_signals = millrace_is_on();
   // 5. From here on, entries go straight through.
   __atomic_store_n(&shim_ready, true, __ATOMIC_RELEASE);
   errno = error;
@@ -132,25 +134,9 @@ uint64_t shim_now(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/// Whether every handler that the program has installed asks for a restart (SA_RESTART). poll(2) never restarts, and
-/// does not tell whose signal it was; where programs mix both kinds, a call is not restarted.
-static bool all_restart(void) {
-  int saved = errno;
-  bool all = true;
-  for (int number = 1; number < NSIG; number++) {
-    struct sigaction action;
-    if (sigaction(number, NULL, &action) != 0) continue;
-    bool handled =
-        (action.sa_flags & SA_SIGINFO) != 0 || (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
-    if (handled && (action.sa_flags & SA_RESTART) == 0) all = false;
-  }
-  errno = saved;
-  return all;
-}
-
 /// A lane without shared memory has no word to sleep on: its bell is a descriptor, and so is what wakes from this
 /// process.
-static void sleep_on_bell(struct mr_call *call) {
+static void sleep_on_bell(struct mr_call *call, struct shim_seen seen) {
   struct pollfd entries[2] = {{.fd = call->bell, .events = POLLIN}, {.fd = call->nudge, .events = POLLIN}};
   struct timespec timeout, *limit = NULL;
   int old;
@@ -166,16 +152,23 @@ static void sleep_on_bell(struct mr_call *call) {
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
     r = shim_raw(SYS_ppoll, (long)entries, 2, (long)limit, 0, 0, 0);
     pthread_setcanceltype(old, NULL);
-    // A wait with a time limit is not restarted (signal(7)).
-  } while (r == -EINTR && call->deadline == 0 && all_restart());
+    // A wait with a time limit is not restarted (signal(7)), nor one that a handler without SA_RESTART has come into.
+  } while (r == -EINTR && call->deadline == 0 && shim_thread.handled != seen.handled &&
+           shim_thread.interrupted == seen.interrupted);
   call->rang = r > 0 && entries[0].revents != 0;
   bool over = r == 0 && call->deadline != 0 && shim_now() >= call->deadline;
   call->error = r == -EINTR ? EINTR : over ? ETIMEDOUT : 0;
 }
 
-void shim_sleep(struct mr_call *call) {
+void shim_sleep(struct mr_call *call, struct shim_seen seen) {
+  // A handler has come while the thread was awake in this call: the futex would not know. It restarts calls without a
+  // time limit if the handler asks for that (signal(7)).
+  if (shim_thread.interrupted != seen.interrupted || (call->deadline != 0 && shim_thread.handled != seen.handled)) {
+    call->error = EINTR;
+    return;
+  }
   if (call->word == NULL) {
-    sleep_on_bell(call);
+    sleep_on_bell(call, seen);
     return;
   }
   struct timespec timeout, *limit = NULL;

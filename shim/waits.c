@@ -19,13 +19,6 @@ static bool is_time(const struct timespec *time) {
   return time == NULL || (time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1000000000);
 }
 
-static struct timespec *remaining(uint64_t timeout, struct timespec *space) {
-  if (timeout == UINT64_MAX) return NULL;
-  space->tv_sec = (time_t)(timeout / 1000000000u);
-  space->tv_nsec = (long)(timeout % 1000000000u);
-  return space;
-}
-
 static void poll_cancelled(void *wait) {
   millrace_poll_abandoned(wait);
 }
@@ -54,11 +47,26 @@ static bool names_connection(const struct pollfd *polled, nfds_t count) {
 }
 
 /// A futex that sleeps without a time limit goes on after a handler with SA_RESTART, and poll never does (signal(7)).
-static void sleep_on_word(struct mr_wait *wait) {
+static void sleep_on_word(struct mr_wait *wait, struct shim_seen seen) {
   uint64_t deadline = wait->deadline == UINT64_MAX ? shim_now() + (UINT64_C(1) << 55) : wait->deadline;
   struct mr_call call = {.word = wait->word, .expected = wait->expected, .deadline = deadline};
-  shim_sleep(&call);
+  shim_sleep(&call, seen);
   wait->error = call.error;
+}
+
+/// How long the kernel is to wait. It only looks when a handler has come while the thread was awake in this call, since
+/// then the call is over.
+static struct timespec *remaining(uint64_t timeout, struct shim_seen seen, struct timespec *space) {
+  if (shim_thread.handled != seen.handled) timeout = 0;
+  if (timeout == UINT64_MAX) return NULL;
+  space->tv_sec = (time_t)(timeout / 1000000000u);
+  space->tv_nsec = (long)(timeout % 1000000000u);
+  return space;
+}
+
+/// What the kernel has answered after ``remaining``.
+static int answered(int result, uint64_t timeout, struct shim_seen seen) {
+  return result == 0 && timeout != 0 && shim_thread.handled != seen.handled ? (errno = EINTR, -1) : result;
 }
 
 /// poll with everything in place: `kernel` has room for twice `count` entries and one.
@@ -66,14 +74,16 @@ static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, 
                     const sigset_t *mask) {
   struct mr_wait wait = {
       .polled = polled, .kernel = kernel, .count = count, .deadline = deadline, .masked = mask != NULL};
+  struct shim_seen seen = shim_look();
   enum mr_step step = millrace_poll(&wait);
   while (step != MR_DONE) {
     struct timespec space;
     pthread_cleanup_push(poll_cancelled, &wait);
     if (step == MR_SLEEP) {
-      sleep_on_word(&wait);
+      sleep_on_word(&wait, seen);
     } else {
-      wait.result = real.ppoll(wait.kernel, count + 1, remaining(wait.timeout, &space), mask);
+      wait.result = real.ppoll(wait.kernel, count + 1, remaining(wait.timeout, seen, &space), mask);
+      wait.result = answered(wait.result, wait.timeout, seen);
       wait.error = wait.result < 0 ? errno : 0;
     }
     pthread_cleanup_pop(0);
@@ -231,21 +241,23 @@ static void epoll_cancelled(void *wait) {
 static void ask_set(struct mr_epoll_wait *wait, const struct timespec *timeout, const sigset_t *mask) {
   struct epoll_event *rest = wait->events + wait->found;
   int room = wait->capacity - wait->found;
-  if (timeout == NULL || wait->timeout == 0)
+  if (timeout == NULL || (timeout->tv_sec == 0 && timeout->tv_nsec == 0))
     wait->result = real.epoll_pwait(wait->epfd, rest, room, timeout == NULL ? -1 : 0, mask);
   else
     wait->result = real.epoll_pwait2(wait->epfd, rest, room, timeout, mask);
-  wait->error = wait->result < 0 ? errno : 0;
 }
 
 static int wait_on_set(void *set, int epfd, struct epoll_event *events, int capacity, uint64_t deadline,
                        const sigset_t *mask) {
   struct mr_epoll_wait wait = {.set = set, .events = events, .capacity = capacity, .epfd = epfd, .deadline = deadline};
+  struct shim_seen seen = shim_look();
   enum mr_step step = millrace_epoll_wait(&wait);
   while (step != MR_DONE) {
     struct timespec space;
     pthread_cleanup_push(epoll_cancelled, &wait);
-    ask_set(&wait, remaining(wait.timeout, &space), mask);
+    ask_set(&wait, remaining(wait.timeout, seen, &space), mask);
+    wait.result = answered(wait.result, wait.timeout, seen);
+    wait.error = wait.result < 0 ? errno : 0;
     pthread_cleanup_pop(0);
     step = millrace_epoll_resume(&wait);
   }

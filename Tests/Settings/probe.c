@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 enum { level = 0x4d4c, path_option = 1, reason_option = 2, on_kernel = 0, on_lane = 2 };
+enum { rule_denied = 2, below_threshold = 3, no_peer = 4 };
 
 static int option(int fd, int name) {
   int value = -1;
@@ -68,13 +69,13 @@ static double now(void) {
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-// Whether both ends are where they will stay: on a lane, or with a reason for which they are not.
+// Whether both ends are where they will stay: on a lane, or with a reason that is no accident of the moment.
 static int is_settled(const int fds[2], int had_its_traffic) {
   for (int i = 0; i < 2; i++) {
     int path = option(fds[i], path_option), reason = option(fds[i], reason_option);
     if (path == -1) return 1;
-    if (path == on_kernel && reason == 3) return !had_its_traffic;
-    if (path != on_lane && (path != on_kernel || reason == 0)) return 0;
+    if (path == on_kernel && reason == below_threshold) return !had_its_traffic;
+    if (path != on_lane && (path != on_kernel || (reason != rule_denied && reason != no_peer))) return 0;
   }
   return option(fds[0], path_option) == option(fds[1], path_option);
 }

@@ -110,6 +110,8 @@ struct mr_call {
 
 /// Called once, before any other entry, by whoever comes first: our constructor or somebody's first call.
 void millrace_start(char *const *environment);
+/// Whether this process may have lanes at all.
+bool millrace_is_on(void);
 /// After fork, in the child, before anything else runs there.
 void millrace_forked_child(void);
 /// Before fork and, in the parent, after it. `child` is the result of fork.

@@ -221,6 +221,9 @@ public func millraceStart(_ environment: UnsafePointer<UnsafeMutablePointer<CCha
   Configuration.read(environment)
 }
 
+@c(millrace_is_on)
+public func millraceIsOn() -> Bool { Configuration.settings.enabled }
+
 @c(millrace_service)
 public func millraceService() { Service.run() }
 
