@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum { level = 0x4d4c, path_option = 1, reason_option = 2, on_kernel = 0, on_lane = 2 };
-enum { rule_denied = 2, below_threshold = 3, no_peer = 4 };
+enum { none = 0, below_threshold = 3, peer_declined = 7, busy = 13, timeout = 23, aborted = 24, raced = 28 };
 
 static int option(int fd, int name) {
   int value = -1;
@@ -69,13 +69,18 @@ static double now(void) {
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+static int is_accident(int reason) {
+  return reason == none || reason == peer_declined || reason == busy || reason == timeout || reason == aborted ||
+         reason == raced;
+}
+
 // Whether both ends are where they will stay: on a lane, or with a reason that is no accident of the moment.
 static int is_settled(const int fds[2], int had_its_traffic) {
   for (int i = 0; i < 2; i++) {
     int path = option(fds[i], path_option), reason = option(fds[i], reason_option);
     if (path == -1) return 1;
     if (path == on_kernel && reason == below_threshold) return !had_its_traffic;
-    if (path != on_lane && (path != on_kernel || (reason != rule_denied && reason != no_peer))) return 0;
+    if (path != on_lane && (path != on_kernel || is_accident(reason))) return 0;
   }
   return option(fds[0], path_option) == option(fds[1], path_option);
 }
