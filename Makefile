@@ -31,7 +31,7 @@ PACKAGES_TOOLS := procps util-linux iproute2 strace gdb valgrind
 PACKAGES_PROGRAMS := redis-server redis-tools nginx-light memcached libmemcached-tools wrk iperf3 sockperf haproxy \
   postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2
 PACKAGES_RDMA := qemu-system-x86 busybox-static kmod libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers rdmacm-utils \
-  ibverbs-utils rdma-core perftest
+  ibverbs-utils rdma-core perftest openbsd-inetd
 PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS) $(PACKAGES_RDMA)
 
 SWIFT_SOURCES = Package.swift Sources Tests
@@ -40,7 +40,7 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs test-rdma rdma-shell bench install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs test-rdma rdma-shell bench bench-rdma install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -122,6 +122,9 @@ rdma-shell: deps build ## A prompt in a machine with real RDMA; MACHINE=b in a s
 
 bench: deps build ## Measure every figure, side by side with the kernel (build/bench.json, build/bench.svg)
 	@$(PYTHON) Tests/Benchmarks/bench.py $(BENCH_FLAGS)
+
+bench-rdma: deps build ## Measure TCP, rsocket, SMC-R and Millrace beside each other in a machine with real RDMA (build/bench-rdma.json)
+	@$(PYTHON) Tests/Rdma/bench.py $(BENCH_FLAGS)
 
 install: build ## Install under PREFIX (default /usr/local), staged under DESTDIR
 	install -D -m 755 $(CLI) $(DESTDIR)$(PREFIX)/bin/millrace

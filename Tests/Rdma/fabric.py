@@ -6,6 +6,7 @@ Everything here runs inside the machine, as root. `bin/fabric` is the same for t
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
@@ -191,7 +192,7 @@ class Program:
         self.command = [str(word) for word in command]
         self.output = tempfile.TemporaryFile()
         self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
-                                      env={**os.environ, **environment})
+                                      env={**os.environ, **environment}, start_new_session=True)
 
     def text(self):
         return os.pread(self.output.fileno(), 1 << 20, 0).decode(errors="replace")
@@ -207,8 +208,16 @@ class Program:
         finally:
             print(f"$ {' '.join(self.command)}\n{self.text()}", flush=True)
 
+    def kill(self):
+        """Ends it and what it has started."""
+        try:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.child.wait()
+
     def stop(self):
-        self.child.kill()
+        self.kill()
         self.end()
 
     def succeeds(self, seconds=60):

@@ -21,8 +21,8 @@ def accelerator():
 
 def acceleration(icount):
     if icount:
-        # One instruction is one virtual nanosecond: exact and repeatable, and slow.
-        return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off", "-smp", "1"]
+        # One instruction is one virtual nanosecond: exact and repeatable, and slow. Processors take turns.
+        return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off", "-smp", "2"]
     threads = ",thread=multi" if accelerator() == "tcg" else ""
     return ["-accel", accelerator() + threads, "-smp", "2"]
 
