@@ -17,10 +17,13 @@ OTHER = {"a": "b", "b": "a"}[MACHINE]
 
 # One machine: the two ends of a veth pair, and an address of v0 that a process reaches without leaving it.
 PAIR_ADDRESS = {"v0": "10.77.0.1", "v1": "10.77.0.2"}
+PAIR_ADDRESS_6 = {"v0": "fd77::1", "v1": "fd77::2"}
 LOOP_ADDRESS = "10.76.0.1"
 # Two machines: eth0 of each.
 WIRE_ADDRESS = {"a": "10.78.0.1", "b": "10.78.0.2"}
+WIRE_ADDRESS_6 = {"a": "fd78::1", "b": "fd78::2"}
 OWN, PEER = WIRE_ADDRESS[MACHINE], WIRE_ADDRESS[OTHER]
+OWN_6, PEER_6 = WIRE_ADDRESS_6[MACHINE], WIRE_ADDRESS_6[OTHER]
 
 
 def run(*command, check=True):
@@ -51,10 +54,11 @@ def route_over_the_pair():
         settings = pathlib.Path(f"/proc/sys/net/ipv4/conf/{name}")
         (settings / "rp_filter").write_text("0")
         (settings / "accept_local").write_text("1")
-    run("ip", "rule", "add", "pref", "100", "lookup", "local")
-    run("ip", "rule", "add", "pref", "10", "iif", "lo", "to", PAIR_ADDRESS["v0"], "lookup", "101")
-    run("ip", "rule", "add", "pref", "11", "iif", "lo", "to", PAIR_ADDRESS["v1"], "lookup", "102")
-    run("ip", "rule", "delete", "pref", "0")
+    for version, addresses in (("-4", PAIR_ADDRESS), ("-6", PAIR_ADDRESS_6)):
+        run("ip", version, "rule", "add", "pref", "100", "lookup", "local")
+        run("ip", version, "rule", "add", "pref", "10", "iif", "lo", "to", addresses["v0"], "lookup", "101")
+        run("ip", version, "rule", "add", "pref", "11", "iif", "lo", "to", addresses["v1"], "lookup", "102")
+        run("ip", version, "rule", "delete", "pref", "0")
 
 
 def lay_pair(device=True):
@@ -66,6 +70,8 @@ def lay_pair(device=True):
     run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
     for name, address in PAIR_ADDRESS.items():
         run("ip", "address", "add", f"{address}/24", "dev", name)
+        # Without a search for others who have it, which would take a second.
+        run("ip", "address", "add", f"{PAIR_ADDRESS_6[name]}/64", "dev", name, "nodad")
         run("ip", "link", "set", name, "up")
     run("ip", "address", "add", f"{LOOP_ADDRESS}/24", "dev", "v0")
     lay_routes()
@@ -76,14 +82,18 @@ def lay_pair(device=True):
 
 
 def lay_routes():
-    """The kernel drops them when a device goes down."""
-    run("ip", "route", "replace", PAIR_ADDRESS["v0"], "dev", "v1", "src", PAIR_ADDRESS["v1"], "table", "101")
-    run("ip", "route", "replace", PAIR_ADDRESS["v1"], "dev", "v0", "src", PAIR_ADDRESS["v0"], "table", "102")
+    """The kernel drops them, and addresses of IPv6, when a device goes down."""
+    for name, address in PAIR_ADDRESS_6.items():
+        run("ip", "address", "replace", f"{address}/64", "dev", name, "nodad")
+    for addresses in (PAIR_ADDRESS, PAIR_ADDRESS_6):
+        run("ip", "route", "replace", addresses["v0"], "dev", "v1", "src", addresses["v1"], "table", "101")
+        run("ip", "route", "replace", addresses["v1"], "dev", "v0", "src", addresses["v0"], "table", "102")
 
 
 def lay_wire(device="rxe0"):
     """eth0, the end of the wire to the other machine, with an RDMA device on it."""
     run("ip", "address", "replace", f"{OWN}/24", "dev", "eth0")
+    run("ip", "address", "replace", f"{OWN_6}/64", "dev", "eth0", "nodad")
     link_up("eth0")
     if device:
         add_device(device, "eth0")
@@ -103,7 +113,9 @@ def clear():
             run("ip", "netns", "delete", name.split()[0], check=False)
     if os.path.exists("/sys/class/net/eth0"):
         run("tc", "qdisc", "delete", "dev", "eth0", "root", check=False)
-        run("ip", "address", "flush", "dev", "eth0", check=False)
+        run("ip", "-4", "address", "flush", "dev", "eth0", check=False)
+        # Its link-local address stays: neighbours are asked for from there.
+        run("ip", "-6", "address", "flush", "dev", "eth0", "scope", "global", check=False)
 
 
 # Failures
@@ -112,8 +124,10 @@ def clear():
 def link_up(name):
     run("ip", "link", "set", name, "up")
     wait_until(lambda: "LOWER_UP" in run("ip", "link", "show", name), f"carrier of {name}")
-    if name in PAIR_ADDRESS:
+    if name in PAIR_ADDRESS and len(PAIR_ADDRESS.keys() & set(os.listdir("/sys/class/net"))) == 2:
         lay_routes()
+    if name == "eth0":
+        run("ip", "address", "replace", f"{OWN_6}/64", "dev", name, "nodad")
 
 
 def link_down(name):

@@ -15,6 +15,8 @@ SOURCE_GID = ROUTE + 2 * 128
 
 
 def socket_address(address):
+    if ":" in address:
+        return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, socket.inet_pton(socket.AF_INET6, address), 0)
     return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
 
 

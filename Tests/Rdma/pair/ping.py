@@ -6,9 +6,11 @@ from resolving import resolve
 
 found = resolve(None, fabric.PEER)
 assert found == ("rxe0", f"::ffff:{fabric.OWN}", f"::ffff:{fabric.PEER}"), found
+assert resolve(None, fabric.PEER_6) == ("rxe0", fabric.OWN_6, fabric.PEER_6)
 
 PROGRAMS = {
     "rping": (7174, ["rping", "-s", "-C", 10, "-a", fabric.OWN], ["rping", "-c", "-C", 10, "-v", "-a", fabric.PEER]),
+    "rping over IPv6": (7174, ["rping", "-s", "-C", 10, "-a", fabric.OWN_6], ["rping", "-c", "-C", 10, "-v", "-a", fabric.PEER_6]),
     "rstream": (7471, ["rstream", "-S", 64, "-I", 50, "-C", 4, "-b", fabric.OWN], ["rstream", "-S", 64, "-I", 50, "-C", 4, "-s", fabric.PEER]),
 }
 for name, (port, server, client) in PROGRAMS.items():
