@@ -29,6 +29,7 @@ static void let_it_go(const char *how, pid_t child, int told, int a, int b) {
   close(told);
 }
 
+// bash, because dash reads a descriptor number of two digits as an error.
 static void make_command(char *command, size_t size, int words, int in, int out) {
   snprintf(command, size, "read word <&%d; printf %%s \"$(head -c 4 <&%d) by it\" >&%d; printf x >&%d; exit 3", words,
            in, out, out);
@@ -36,19 +37,19 @@ static void make_command(char *command, size_t size, int words, int in, int out)
 
 static void spawned(int a, int b) {
   int ends[2];
-  char command[128], *arguments[] = {"sh", "-c", command, NULL};
+  char command[128], *arguments[] = {"bash", "-c", command, NULL};
   pid_t child;
   if (pipe(ends)) give_up("pipe");
   fcntl(ends[1], F_SETFD, FD_CLOEXEC);
   make_command(command, sizeof command, ends[0], a, a);
-  say("posix_spawn = %d", posix_spawn(&child, "/bin/sh", NULL, NULL, arguments, environ));
+  say("posix_spawn = %d", posix_spawn(&child, "/bin/bash", NULL, NULL, arguments, environ));
   close(ends[0]);
   let_it_go("spawned", child, ends[1], a, b);
 }
 
 static void as_stdio(int a, int b, bool keeps) {
   int ends[2];
-  char command[128], *arguments[] = {"sh", "-c", command, NULL};
+  char command[128], *arguments[] = {"bash", "-c", command, NULL};
   if (pipe(ends)) give_up("pipe");
   fcntl(ends[1], F_SETFD, FD_CLOEXEC);
   make_command(command, sizeof command, ends[0], 0, 1);
@@ -57,7 +58,7 @@ static void as_stdio(int a, int b, bool keeps) {
     dup2(a, 0);
     dup2(a, 1);
     if (!keeps) close(a);
-    execve("/bin/sh", arguments, environ);
+    execve("/bin/bash", arguments, environ);
     _exit(9);
   }
   close(ends[0]);
