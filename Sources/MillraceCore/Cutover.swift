@@ -273,6 +273,12 @@ public struct Cutover: Sendable {
     }
   }
 
+  /// Where this end's kernel stream goes on behind the peer's last DETACH: the count of bytes up to its end, and the lane
+  /// position of the first byte that follows. Nil before the DETACH of the present lane is read.
+  public var resumption: (kernel: UInt64, lane: UInt64)? {
+    inbound == .application && resumed.kernel != 0 ? resumed : nil
+  }
+
   /// The kernel path has ended (FIN, or a reset after which nothing more can be read) and the peer's process is gone or
   /// has closed: the lane position from which the peer's ring, if its memory outlives it, continues the stream; nil if
   /// the stream ends here.

@@ -78,7 +78,8 @@ enum Closing {
       sayFarewell(c, fd: fd, resets: resets)
     } else if c.pointee.wireup.stage.isMoving, !c.isShared {
       // The peer writes no record any more, and finds what TCP does not bring in the ring.
-      _ = c.pointee.producer?.finish(FinishFlags.finished | FinishFlags.closed)
+      let reset = resets || lingersNot(fd) ? FinishFlags.reset : 0
+      _ = c.pointee.producer?.finish(FinishFlags.finished | FinishFlags.closed | reset)
     }
     if !c.isShared { Leaving.dropRecords(c) }
     c.pointee.readShut.store(true, ordering: .sequentiallyConsistent)

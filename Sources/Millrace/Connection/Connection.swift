@@ -119,6 +119,7 @@ struct Connection: ~Copyable {
   /// Bytes of the own ring before this position have been re-sent over TCP, or need not be.
   var resendFrom: UInt64 = 0
   var isResending = false
+  let returning = Returning()
   /// Error to report once after the ring is drained: ECONNRESET for a peer that died with our bytes unread. EPIPE for an
   /// application that has sent to a peer that is gone; that one only waits and SO_ERROR report.
   let pendingError = Atomic<Int32>(0)

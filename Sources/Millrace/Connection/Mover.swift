@@ -200,7 +200,8 @@ enum Mover {
     guard !Pins.hasKernelReaders(pins), Pins.pollers(pins) == 0 else { return false }
     // An error is the application's to see; reading would take it away.
     let events = Kernel.pollNow(c.pointee.fd, Int16(POLLIN))
-    guard events & Int16(POLLERR) == 0 else { return isDrained(c) && Leaving.kernelEnded(c) }
+    // What had arrived before a reset is still there, and read first.
+    if events & Int16(POLLERR) != 0, isDrained(c) { return Leaving.kernelEnded(c) }
     guard events & Int16(POLLIN) != 0 else { return false }
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
     switch c.pointee.cutover.inbound {
@@ -328,6 +329,7 @@ enum Mover {
   static func perform(_ effects: CutoverEffects, _ c: ConnectionRef) {
     let own = c.pointee.segment!.side(c.pointee.laneRole)
     limitKernel(c)
+    noteReturn(c)
     if effects.publishesCut {
       own.cut.pointee.store(c.pointee.cutover.ownCut &+ 1, ordering: .releasing)
       Bell.signal(c)
@@ -360,9 +362,16 @@ enum Mover {
     c.pointee.kernelLimit.store(limit, ordering: .releasing)
   }
 
+  /// The peer's DETACH says from where on the lane's bytes come over TCP.
+  private static func noteReturn(_ c: ConnectionRef) {
+    if let resumption = c.pointee.cutover.resumption { c.pointee.returning.resume(at: resumption.kernel) }
+  }
+
   /// The lane is over for this end: nothing more is consumed, and what is sent waits behind what is re-sent.
   private static func beginToLeave(_ c: ConnectionRef) {
     guard c.pointee.wireup.stage == .attached else { return }
+    c.pointee.returning.begin(at: c.pointee.consumer!.head)
+    noteReturn(c)
     c.receive(on: .moving)
     c.send(on: .moving)
     c.pointee.attempt.store(.underway, ordering: .releasing)
@@ -413,6 +422,8 @@ enum Mover {
     if c.pointee.outgoing.count > 0, let flags = c.pointee.consumer?.finishFlags, flags & FinishFlags.closed != 0 {
       c.pointee.outgoing.drop(c.pointee.outgoing.count)
     }
+    let due = c.pointee.outgoing.count
+    defer { if c.pointee.outgoing.count < due { Resend.push(c) } }
     while c.pointee.outgoing.count > 0 {
       switch c.pointee.outgoing.withBytes({ Resend.write(c, $0, $1) }) {
       case .wrote(let bytes):

@@ -81,12 +81,19 @@ enum Receive {
         continue
       }
       if mayNotBlock(call, c) {
+        let returns = call.pointee.moved == 0 && isReturning(c)
         c.pointee.receiveLock.unlock()
+        if returns, Returning.await(c) { return begin(call, c) }
         return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
       }
       if spin(c) { continue }
       if let step = prepareSleep(call, c) { return step }
     }
+  }
+
+  /// Whether bytes that were readable come over TCP once more. The receive lock is held.
+  private static func isReturning(_ c: ConnectionRef) -> Bool {
+    c.pointee.receivePath.load(ordering: .relaxed) == .moving && Returning.isIncomplete(c, unread: 0)
   }
 
   /// Reading has gone back to the kernel in the middle of the call, which goes on there with what is left. Only a call

@@ -14,9 +14,9 @@ enum Resend {
     // Records go first.
     guard c.pointee.isResending, c.pointee.outgoing.count == 0 else { return false }
     // A call that came before the gate was closed writes its own bytes first.
-    guard Pins.senders(c.pointee.pins.load(ordering: .sequentiallyConsistent)) == 0 else { return false }
-    if c.pointee.segment != nil { Mover.fixCut(c) }
-    if let producer = c.pointee.producer {
+    if let producer = c.pointee.producer, c.pointee.resendFrom != producer.tail {
+      guard Pins.senders(c.pointee.pins.load(ordering: .sequentiallyConsistent)) == 0 else { return false }
+      Mover.fixCut(c)
       while c.pointee.resendFrom != producer.tail {
         guard let rest = producer.retained(from: c.pointee.resendFrom) else {
           Leaving.breakOff(c)
@@ -29,12 +29,27 @@ enum Resend {
         }
       }
     }
+    if c.pointee.resendFrom != 0 { push(c) }
+    // Who was told of room in the ring must not find the kernel's buffer full.
+    if c.pointee.resendFrom != 0, c.pointee.producer?.isFinished == false,
+      Kernel.pollNow(c.pointee.fd, Int16(POLLOUT)) == 0
+    {
+      return false
+    }
     c.pointee.isResending = false
     Leaving.finishKernel(c)
     c.send(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.sendGate, ordering: .sequentiallyConsistent)
     _ = openReceive(c)
     return true
+  }
+
+  /// Sends what the kernel holds back: behind one small segment that is not acknowledged yet it keeps the next (Nagle), while
+  /// the peer puts its acknowledgement off for as long as 200 ms. Setting TCP_NODELAY pushes, even on a corked socket.
+  static func push(_ c: ConnectionRef) {
+    let isSet = Kernel.option(c.pointee.fd, Int32(IPPROTO_TCP), TCP_NODELAY) ?? 1
+    Kernel.setOption(c.pointee.fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    if isSet == 0 { Kernel.setOption(c.pointee.fd, Int32(IPPROTO_TCP), TCP_NODELAY, 0) }
   }
 
   /// What has become of a write to the kernel path.
@@ -58,6 +73,10 @@ enum Resend {
     return r == -Int(EAGAIN) || r == -Int(EINTR) || r == -Int(ENOBUFS) || r == -Int(ENOMEM) ? .full : .dead
   }
 
+  private static func isReturning(_ c: ConnectionRef) -> Bool {
+    Returning.isIncomplete(c, unread: Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0)
+  }
+
   /// Whether both directions are TCP's again, whether or not the peer has read the last record.
   static func isThrough(_ c: ConnectionRef) -> Bool {
     c.pointee.wireup.stage == .leaving && c.pointee.cutover.isIdle && !c.pointee.isResending
@@ -66,7 +85,10 @@ enum Resend {
   /// The connection is wholly TCP's again, once everything is re-sent.
   static func openReceive(_ c: ConnectionRef) -> Bool {
     // A reset that answers a record of this end's must not be met on the kernel path, where nobody would know it for that.
-    guard isThrough(c), StandIn.areRecordsTaken(c) || c.pointee.wireup.isImpatient else { return false }
+    guard isThrough(c),
+      StandIn.areRecordsTaken(c) && !isReturning(c) || c.pointee.wireup.isImpatient || c.pointee.wireup.kernelEnded
+    else { return false }
+    c.pointee.returning.end()
     Leaving.finishKernel(c)
     c.receive(on: .kernel)
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)

@@ -108,6 +108,13 @@ enum Kernel {
     return r < 0 ? nil : value
   }
 
+  static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) {
+    var value = value
+    _ = withUnsafePointer(to: &value) {
+      call(Int(SYS_setsockopt), Int(fd), Int(level), Int(name), Int(bitPattern: $0), MemoryLayout<Int32>.size)
+    }
+  }
+
   static func shutdown(_ fd: Int32, _ how: Int32) {
     _ = call(Int(SYS_shutdown), Int(fd), Int(how))
   }
@@ -132,6 +139,14 @@ enum Kernel {
     call(
       Int(SYS_sendto), Int(fd), Int(bitPattern: buffer), bytes,
       Int(Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)))
+  }
+
+  /// Waits for events of one descriptor. Whether any came.
+  static func wait(_ fd: Int32, _ events: Int16, milliseconds: Int32) -> Bool {
+    var entry = pollfd(fd: fd, events: events, revents: 0)
+    return withUnsafeMutablePointer(to: &entry) {
+      call(Int(SYS_poll), Int(bitPattern: $0), 1, Int(milliseconds))
+    } > 0
   }
 
   /// What poll(2) says about one descriptor now.

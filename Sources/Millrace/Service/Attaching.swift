@@ -208,6 +208,7 @@ enum Attaching {
     c.pointee.records = RecordBuffer()
     c.pointee.outgoing = OutgoingRecords()
     c.pointee.recordsEnd.store(0, ordering: .relaxed)
+    c.pointee.returning.end()
     c.pointee.wireup.isOrphan = false
     c.pointee.wireup.isImpatient = false
     c.pointee.isFamily = false

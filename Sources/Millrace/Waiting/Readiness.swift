@@ -43,6 +43,7 @@ enum Readiness {
     {
       mask |= input
     }
+    if mask == 0, Returning.isIncomplete(c, unread: 0) { mask |= input }
     if kernel & (readHangUp | hangUp | failed) != 0 {
       mask |= input | readHangUp
       if kernel & (hangUp | failed) != 0, !StandIn.hidesReset(c) { mask |= kernel & (hangUp | failed) }
