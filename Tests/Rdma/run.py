@@ -75,11 +75,16 @@ class Boot:
         """Until every machine is off, or it has taken too long."""
         readers = [(each, Reader(self.out / f"events.{each.name}")) for each in self.machines]
         while True:
-            off = all(each.ended() for each in self.machines)
+            # Looked at before the events are read: whoever is off by then has told all that it had to tell.
+            ended = [each.name for each in self.machines if each.ended()]
             for each, reader in readers:
                 for event in reader.new():
                     self.heard(each, event)
-            if off:
+            if len(ended) == self.size:
+                return
+            lost = [name for name in ended if name not in self.done]
+            if lost:
+                print(f"  machine {' and '.join(lost)} went off in the middle", flush=True)
                 return
             if time.monotonic() > deadline:
                 print("  the machine was switched off: it took too long", flush=True)
