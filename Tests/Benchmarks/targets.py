@@ -27,8 +27,8 @@ class Row:
 def faster(at_least):
     """The second variant's rate over the first one's (which is TCP's, or without idle lanes), or the first one's time over
     the second one's."""
-    def judge(workload, values, _):
-        first, second = workload.variants[:2]
+    def judge(workload, values):
+        first, second = [each for each in workload.variants if each != RAW][:2]
         if RATIO in values:
             result = values[RATIO]
         elif workload.lower_is_better:
@@ -39,23 +39,20 @@ def faster(at_least):
     return judge
 
 
-def near_the_limit(workload, values, everything):
-    limit = everything.get("raw", {}).get(RAW)
-    if not limit:
-        return None
-    result = values[MILLRACE] / limit
+def near_the_limit(workload, values):
+    result = values[MILLRACE] / values[RAW]
     return result, f"{result:.1f} x the limit", 5, "at most 5 x", result <= 5
 
 
 def at_most_more(most):
-    def judge(workload, values, _):
+    def judge(workload, values):
         result = values[DIFFERENCE]
         return result, f"{result:+.3f} {workload.unit}", most, f"at most +{most}", result <= most
     return judge
 
 
 def at_most(most):
-    def judge(workload, values, _):
+    def judge(workload, values):
         result = values[MILLRACE]
         return result, f"{result:.2f} {workload.unit}", most, f"under {most}", result < most
     return judge
@@ -63,11 +60,13 @@ def at_most(most):
 
 def grown_at_most(most):
     """What a lane adds to the same connection on the kernel path."""
-    def judge(workload, values, _):
+    def judge(workload, values):
         result = values[MILLRACE] - values[PLAIN]
         return result, f"{result:.1f} {workload.unit}", most, f"at most {most}", result <= most
     return judge
 
+
+NOT_JUDGED = (None, "", None, "", None)
 
 TARGETS = {
     "sockperf": (near_the_limit, faster(50)),
@@ -109,8 +108,8 @@ def rows(workloads, medians):
         columns = [values.get(PLAIN, values.get(NO_IDLE)), values.get(MILLRACE, values.get(WITH_IDLE)),
                    values.get(UNIX)]
         if RAW in values:
-            columns = [None, values[RAW], None]
-        judged = [judge(workload, values, medians) for judge in TARGETS.get(workload.key, ())]
-        for result in [each for each in judged if each] or [(None, "", None, "", None)]:
+            made.append(Row("raw", "Shared cache line round trip, the limit", workload.unit, None, values[RAW], None,
+                            *NOT_JUDGED))
+        for result in [judge(workload, values) for judge in TARGETS.get(workload.key, ())] or [NOT_JUDGED]:
             made.append(Row(workload.key, workload.title, workload.unit, *columns, *result))
     return made

@@ -15,12 +15,15 @@ SLICE_SECONDS = 0.1
 SECONDS_TO_IDLE = 5
 
 
-def raw_line(context, variant):
-    with context.session(variant) as session:
+def raw_line(context):
+    """The limit, measured in each round beside what is judged by it: it is the host's to move our processors apart."""
+    with context.session(RAW) as session:
         return Measurement(float(session.call("raw", [PROGRAMS / "raw_line", context.seconds(1)])))
 
 
 def sockperf(context, variant):
+    if variant == RAW:
+        return raw_line(context)
     with context.session(variant) as session:
         port = free_port()
         server = session.start("sockperf", ["sockperf", "server", "--tcp", "-i", LOOPBACK, "-p", port], port=port)
@@ -185,8 +188,8 @@ def memory_each_after_traffic(context, server, client, before):
 BOTH_WITH_UNIX = (PLAIN, MILLRACE, UNIX)
 
 WORKLOADS = [
-    Workload("raw", "Shared cache line round trip, the limit", "us", raw_line, (RAW,), lower_is_better=True),
-    Workload("sockperf", "Ping-pong 64 B (sockperf), round trip", "us", sockperf, lower_is_better=True),
+    Workload("sockperf", "Ping-pong 64 B (sockperf), round trip", "us", sockperf, (RAW, PLAIN, MILLRACE),
+             lower_is_better=True),
     Workload("pingpong", "Ping-pong 64 B (C), round trip", "us", micro("pingpong", 64), BOTH_WITH_UNIX,
              lower_is_better=True),
     Workload("oneway", "One-way 64 B messages", "messages/s", micro("oneway"), BOTH_WITH_UNIX),
