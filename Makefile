@@ -34,6 +34,9 @@ PACKAGES_RDMA := qemu-system-x86 busybox-static kmod libibverbs-dev librdmacm-de
   ibverbs-utils rdma-core perftest openbsd-inetd
 PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS) $(PACKAGES_RDMA)
 
+# What must hold at whatever moment a lane comes or goes: streams, their ends, and the processes that share them.
+MOVING := kill_,exit_,fork_,daemonise,stream_,close_end,close_unread,close_linger,half_close,shutdown_,connect_again,exec_,spawn_
+
 SWIFT_SOURCES = Package.swift Sources Tests
 C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
@@ -84,6 +87,7 @@ conformance: build ## Compare what C programs observe on the bare kernel and on 
 	@echo "== conformance"
 	@$(MAKE) --no-print-directory -s -j2 -C Tests/Conformance
 	@$(PYTHON) Tests/Conformance/run.py
+	@$(PYTHON) Tests/Conformance/run.py --modes race,chaos --repeat 2 --filter $(MOVING)
 
 simulate: toolchain ## Run the protocol's simulation over SEEDS=FIRST..LAST (default: a million schedules)
 	SEEDS=$(or $(SEEDS),0..999999) $(SWIFT) test -c release --filter Simulation
