@@ -190,9 +190,10 @@ int lane_arm(struct mrv_end *end, int solicited) {
 int lane_drain(struct mrv_end *end) {
   struct ibv_cq *queue;
   void *context;
-  int count = 0, saved = errno;
-  while (ibv_get_cq_event(end->channel, &queue, &context) == 0) count++;
-  if (count > 0) ibv_ack_cq_events(end->queue, (unsigned)count);
+  int saved = errno;
+  // Armed once, the completion queue gives one event.
+  int count = ibv_get_cq_event(end->channel, &queue, &context) == 0 ? 1 : 0;
+  if (count > 0) ibv_ack_cq_events(end->queue, 1);
   errno = saved;
   return count;
 }

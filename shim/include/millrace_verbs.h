@@ -126,7 +126,7 @@ struct mrv_table {
   int (*repost)(struct mrv_end *end, const uint32_t *slots, int count);
   /// The next completion makes the channel readable; `solicited`: the next that its sender asks to be noticed.
   int (*arm)(struct mrv_end *end, int solicited);
-  /// Takes the events out of the channel; how many there were.
+  /// Takes the event out of the channel; 1, or 0 if there was none.
   int (*drain)(struct mrv_end *end);
 };
 

@@ -238,7 +238,8 @@ enum Receive {
   @inline(__always)
   private static func spin(_ c: ConnectionRef) -> Bool {
     guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
-    let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles)
+    let slowness = Fabric.slowness(c)
+    let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles &* slowness)
     if budget == 0 { return false }
     let start = cl_cycles()
     var last = start
@@ -255,7 +256,7 @@ enum Receive {
       if c.pointee.consumer!.finishFlags != 0 || c.pointee.peerGone.load(ordering: .relaxed) { return true }
       let now = cl_cycles()
       // A gap is the processor having been taken away: then somebody else needs it more.
-      if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
+      if now &- last > Configuration.preemptionCycles &* slowness || now &- start > budget { break }
       if c.pointee.receiveLock.isContended() { break }
       last = now
     }

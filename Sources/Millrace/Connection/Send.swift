@@ -213,7 +213,8 @@ enum Send {
 
   /// Spins with the lock held while the ring is crowded. True if it is worth trying again.
   private static func spin(_ c: ConnectionRef) -> Bool {
-    let budget = c.pointee.sendSpin.begin(limit: Configuration.spinCycles)
+    let slowness = Fabric.slowness(c)
+    let budget = c.pointee.sendSpin.begin(limit: Configuration.spinCycles &* slowness)
     if budget == 0 || c.pointee.producer == nil { return false }
     let start = cl_cycles()
     var last = start
@@ -227,7 +228,7 @@ enum Send {
       }
       cl_pause()
       let now = cl_cycles()
-      if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
+      if now &- last > Configuration.preemptionCycles &* slowness || now &- start > budget { break }
       if mustAskKernel(c) { return true }
       // Whoever wants the lock may be about to make the room that is waited for: a stream that moves has none until then.
       if c.pointee.sendLock.isContended() { return false }

@@ -25,6 +25,10 @@ enum Fabric {
     if let lane = c.pointee.verbs { lane.freed(c) }
   }
 
+  /// How much longer than shared memory a fabric may take to answer: waits over it spin longer, and a gap between two looks of a
+  /// spinner may be what brought the answer (Soft-RoCE works in the processor that waits).
+  static func slowness(_ c: ConnectionRef) -> UInt64 { c.pointee.verbs == nil ? 1 : 10 }
+
   /// Whether sleepers of this end arm words in shared memory, which the peer looks at. If not, it is `arm` that they call.
   @inline(__always)
   static func hasWords(_ c: ConnectionRef) -> Bool { c.pointee.verbs == nil }

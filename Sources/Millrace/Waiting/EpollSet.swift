@@ -86,6 +86,13 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     return nil
   }
 
+  /// How slow the fabric of the first hot registration is; nil if there is none. Registrations come and go meanwhile.
+  func slowness() -> UInt64? {
+    pointee.lock.lock()
+    defer { pointee.lock.unlock() }
+    return pointee.hotHead.map { Fabric.slowness($0.pointee.connection) }
+  }
+
   /// Whether a hot registration has something to report. The set's lock is held.
   func hasReport() -> Bool {
     var at = pointee.hotHead

@@ -192,8 +192,8 @@ enum EpollWait {
 
   /// Spins over the hot lanes. True if something was found. One thread of those in a set does it for all.
   private static func spin(_ wait: Wait, _ set: EpollSetRef) -> Bool {
-    guard set.pointee.hotHead != nil else { return false }
-    let budget = set.pointee.spin.begin(limit: Configuration.spinCycles)
+    guard let slowness = set.slowness() else { return false }
+    let budget = set.pointee.spin.begin(limit: Configuration.spinCycles &* slowness)
     guard budget > 0, !set.pointee.isSpun.exchange(true, ordering: .acquiring) else { return false }
     defer { set.pointee.isSpun.store(false, ordering: .releasing) }
     let start = cl_cycles()
@@ -207,7 +207,7 @@ enum EpollWait {
         Stats.count(.spinsWon)
         return true
       }
-      if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
+      if now &- last > Configuration.preemptionCycles &* slowness || now &- start > budget { break }
       last = now
     }
     set.pointee.spin.lost()

@@ -199,7 +199,8 @@ enum PollWait {
       index += 1
     }
     guard let c = first else { return false }
-    let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles)
+    let slowness = Fabric.slowness(c)
+    let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles &* slowness)
     if budget == 0 { return false }
     let start = cl_cycles()
     var last = start
@@ -210,7 +211,7 @@ enum PollWait {
       }
       cl_pause()
       let now = cl_cycles()
-      if now &- last > Configuration.preemptionCycles || now &- start > budget { break }
+      if now &- last > Configuration.preemptionCycles &* slowness || now &- start > budget { break }
       last = now
     }
     c.pointee.receiveSpin.lost()
