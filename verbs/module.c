@@ -16,6 +16,7 @@ static size_t device_count;
 static struct mrv_end *ends;
 static int (*hide)(int fd);
 static void (*reveal)(int fd);
+static void (*unloading)(void);
 
 /// Moves a descriptor of a library's out of the application's way.
 void module_hide(int *fd) {
@@ -42,9 +43,15 @@ static int set_nonblocking(int fd) {
   return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static int module_open(int (*hider)(int fd), void (*revealer)(int fd)) {
+/// This module goes before the libraries that it needs.
+__attribute__((destructor)) static void unload(void) {
+  if (unloading != NULL) unloading();
+}
+
+static int module_open(int (*hider)(int fd), void (*revealer)(int fd), void (*unloader)(void)) {
   hide = hider;
   reveal = revealer;
+  unloading = unloader;
   if (events != NULL) return events->fd;
   events = rdma_create_event_channel();
   if (events == NULL) return errno != 0 ? -errno : -ENODEV;
@@ -185,6 +192,7 @@ static void replace(int fd, int nothing) {
 }
 
 static void module_forget(void) {
+  unloading = NULL;
   int nothing = eventfd(0, EFD_CLOEXEC);
   if (nothing < 0) return;
   for (struct mrv_end *end = ends; end != NULL; end = end->next) {

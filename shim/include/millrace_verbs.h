@@ -90,7 +90,8 @@ struct mrv_table {
   int version;
   /// Opens the event channel; its descriptor, non-blocking. `hide` moves a descriptor out of the application's way and
   /// gives its new number; `reveal` takes back that it is hidden, before it is closed.
-  int (*open)(int (*hide)(int fd), void (*reveal)(int fd));
+  /// `unloading` is called when the libraries are about to be taken down, at the end of the process.
+  int (*open)(int (*hide)(int fd), void (*reveal)(int fd), void (*unloading)(void));
   /// The next event, acknowledged: 1, 0 if there is none, or -errno.
   int (*next_event)(struct mrv_event *event);
   /// Listens at an address and port of RDMA_PS_TCP.

@@ -95,6 +95,7 @@ enum Service {
   static func run() {
     withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
       while true {
+        Verbs.inService.lock()
         let hasLanes = Trimming.look()
         let isPosting = Verbs.attend()
         Operator.look()
@@ -102,8 +103,10 @@ enum Service {
         let timeout =
           Attaching.timed > 0 || isPosting || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
+        Verbs.inService.unlock()
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)
+        Verbs.inService.lock()
         var index = 0
         while index < r {
           handle(events[index])
@@ -111,6 +114,7 @@ enum Service {
         }
         takeCandidates()
         if timeout == tick || timeout == slowTick { Attaching.lookAtDeadlines() }
+        Verbs.inService.unlock()
       }
     }
   }

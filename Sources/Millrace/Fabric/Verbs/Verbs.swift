@@ -35,7 +35,7 @@ enum Verbs {
   private static func load() -> DeclineReason? {
     guard let loaded = shim_load_verbs() else { return .noVerbs }
     table = loaded
-    let channel = loaded.pointee.open({ Table.hide($0) }, { Table.reveal($0) })
+    let channel = loaded.pointee.open({ Table.hide($0) }, { Table.reveal($0) }, { Verbs.unloading() })
     guard channel >= 0 else { return reason(for: channel) }
     events = channel
     Service.watchEvents(channel)
@@ -57,6 +57,7 @@ enum Verbs {
   /// for the child's first own lane.
   static func forked() {
     due.store(0, ordering: .relaxed)
+    inService.reset()
     VerbsRetired.forked()
     guard case .open = state else { return }
     table.pointee.forget()
@@ -69,10 +70,31 @@ enum Verbs {
     guard case .open = state else { return }
     let deadline = Kernel.now() &+ 1_000_000_000
     Pool.forEach { c in
-      if let lane = c.pointee.verbs, c.pointee.wireup.stage == .attached { lane.settle(c, until: deadline) }
+      guard c.pointee.verbs != nil else { return }
+      // With the pin, nobody takes the lane's memory away.
+      if c.pin(Pins.sleeper) & Pins.finished == 0, let lane = c.pointee.verbs, c.pointee.wireup.stage == .attached {
+        lane.settle(c, until: deadline)
+      }
+      c.unpin(Pins.sleeper)
     }
     while VerbsRetired.isPending, Kernel.now() < deadline { cl_pause() }
   }
+
+  /// The process ends, and the libraries of the fabric are about to be taken down: from here on nobody calls them. The service
+  /// thread may be in the middle of a call, which is waited for, within bounds.
+  private static func unloading() {
+    settle()
+    let deadline = Kernel.now() &+ 100_000_000
+    while !inService.tryLock(), Kernel.now() < deadline { cl_pause() }
+    state = .absent(.noVerbs)
+    Pool.forEach { c in
+      guard let lane = c.pointee.verbs, c.pin(Pins.sleeper) & Pins.finished == 0 else { return }
+      lane.abandon(until: deadline)
+    }
+  }
+
+  /// Held by the service thread while it may call the module, and by a process that ends for good.
+  static let inService = Lock()
 
   /// Something has to be done that no call of the application's is there for. Any thread.
   static func summon() {

@@ -130,6 +130,17 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     if let end { VerbsRetired.add(end, inFlight: inFlight) }
   }
 
+  /// The module is going away; the process ends. A thread of it may hold the lock for good.
+  func abandon(until deadline: UInt64) {
+    while !pointee.lock.tryLock() {
+      if Kernel.now() > deadline { return }
+      cl_pause()
+    }
+    pointee.end = nil
+    pointee.isUp = false
+    pointee.lock.unlock()
+  }
+
   // MARK: Waking
 
   /// See ``Fabric/arm(_:forRoom:)``.
