@@ -43,7 +43,7 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs test-rdma rdma-shell bench bench-rdma install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs soak test-rdma rdma-shell bench bench-rdma install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -111,6 +111,10 @@ cli: build ## Test the command line tool
 settings: build ## Test the environment variables, and the ways to load the library
 	@echo "== settings"
 	@$(PYTHON) Tests/Settings/run.py
+
+soak: deps build ## Real programs under chaos, kills and forks for MINUTES=1, compared, and with nothing left behind
+	@echo "== soak"
+	@$(PYTHON) Tests/Soak/run.py --minutes $(or $(MINUTES),1)
 
 programs: deps build ## Run real programs bare and preloaded, with checked results
 	@echo "== programs"
