@@ -36,4 +36,11 @@ public enum VerbsFlow {
   public static func owesCredit(untoldBytes: UInt64, capacity: Int, untoldRequests: UInt64) -> Bool {
     untoldBytes >= UInt64(capacity / 4) || untoldRequests >= VerbsImmediate.depth / 2
   }
+
+  /// How long to leave alone what could not be posted for want of credit, in nanoseconds. It waits at most a quarter longer for
+  /// that than it has waited anyway, and a peer that does not run costs next to nothing.
+  public static func pause(stuckFor time: UInt64) -> UInt64 { min(max(time / 4, shortestPause), longestPause) }
+
+  private static let shortestPause: UInt64 = 1_000_000
+  private static let longestPause: UInt64 = 250_000_000
 }

@@ -89,6 +89,18 @@ import Testing
     #expect(VerbsFlow.nextWrite(unposted: 1, inFlight: 0, credit: 0, toEnd: 9, isLast: true) == 0)
   }
 
+  @Test func whatWaitsForCreditIsLookedAtLessAndLessOften() {
+    var waited: UInt64 = 0
+    var looks = 0
+    while waited < 10_000_000_000 {
+      let pause = VerbsFlow.pause(stuckFor: waited)
+      #expect(pause <= max(1_000_000, waited / 4))
+      waited += pause
+      looks += 1
+    }
+    #expect(looks < 100)
+  }
+
   @Test func theSendQueueIsReaped() {
     #expect(!VerbsFlow.isSignalled(unacknowledged: 0, sinceSignalled: 0))
     #expect(VerbsFlow.isSignalled(unacknowledged: 1, sinceSignalled: 0))

@@ -97,12 +97,13 @@ enum Service {
       while true {
         Verbs.inService.lock()
         let hasLanes = Trimming.look()
-        let isPosting = Verbs.attend()
+        let posting = Verbs.attend()
         Operator.look()
         Detaching.look()
-        let timeout =
-          Attaching.timed > 0 || isPosting || Chaos.stir()
+        let others =
+          Attaching.timed > 0 || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
+        let timeout = others < 0 || posting > 0 && posting < others ? posting : others
         Verbs.inService.unlock()
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)
@@ -113,7 +114,7 @@ enum Service {
           index += 1
         }
         takeCandidates()
-        if timeout == tick || timeout == slowTick { Attaching.lookAtDeadlines() }
+        if timeout > 0, timeout <= slowTick { Attaching.lookAtDeadlines() }
         Verbs.inService.unlock()
       }
     }

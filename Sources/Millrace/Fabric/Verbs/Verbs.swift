@@ -102,20 +102,22 @@ enum Verbs {
     Service.prod()
   }
 
-  /// Does it: goes on posting, and leaves lanes that have failed. Whether more is to be done soon.
-  static func attend() -> Bool {
-    guard due.load(ordering: .acquiring) > 0 || VerbsRetired.count > 0 else { return false }
+  /// Does it: goes on posting, and leaves lanes that have failed. How many milliseconds later there is more to do; -1 if nothing is.
+  static func attend() -> Int {
+    guard due.load(ordering: .acquiring) > 0 || VerbsRetired.count > 0 else { return -1 }
     // Whoever summons from here on does it again.
     due.store(0, ordering: .sequentiallyConsistent)
-    var isBusy = VerbsRetired.look()
+    let now = Kernel.now()
+    var next = VerbsRetired.look() ? now : UInt64.max
     Pool.forEach { c in
       guard c.pointee.verbs != nil else { return }
       if c.pin(Pins.sleeper) & (Pins.finished | Pins.closing) == 0, let lane = c.pointee.verbs {
-        if lane.attend(c) { isBusy = true }
+        if let time = lane.attend(c, now: now) { next = min(next, time) }
       }
       c.unpin(Pins.sleeper)
     }
-    if isBusy { due.wrappingAdd(1, ordering: .relaxed) }
-    return isBusy
+    if next == .max { return -1 }
+    due.wrappingAdd(1, ordering: .relaxed)
+    return max(1, Int((max(next, now) &- now) / 1_000_000))
   }
 }

@@ -19,6 +19,11 @@ struct VerbsLane: ~Copyable {
   var lostAt: UInt64 = 0
   /// The service thread posts what is left over, until nothing is.
   let owes = Atomic<Bool>(false)
+  /// What the service thread could not post because the peer gives no credit: since when, CLOCK_MONOTONIC in nanoseconds, how
+  /// much of it went until then, and when it looks again. Service thread only.
+  var stuckSince: UInt64 = 0
+  var stuckAt: UInt64 = 0
+  var nextLook: UInt64 = 0
 
   /// The peer's receive ring.
   var remoteAddress: UInt64 = 0

@@ -66,16 +66,26 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     Stats.count(.undelivered)
   }
 
-  /// The service thread looks after the lane. Whether it has to do so again soon.
-  func attend(_ c: ConnectionRef) -> Bool {
-    if pointee.hasFailed.load(ordering: .acquiring) { return VerbsWireup.lost(c) }
-    guard pointee.owes.load(ordering: .acquiring) else { return false }
+  /// The service thread looks after the lane. When it has to do so again; nil if it need not.
+  func attend(_ c: ConnectionRef, now: UInt64) -> UInt64? {
+    if pointee.hasFailed.load(ordering: .acquiring) { return VerbsWireup.lost(c) ? now : nil }
+    guard pointee.owes.load(ordering: .acquiring) else {
+      pointee.stuckSince = 0
+      return nil
+    }
     pointee.lock.lock()
-    pointee.owes.store(false, ordering: .relaxed)
+    defer { pointee.lock.unlock() }
+    // A peer that is stopped does not make this one busy.
+    if pointee.stuckSince != 0, pointee.stuckAt == pointee.sent, now < pointee.nextLook { return pointee.nextLook }
+    let before = pointee.sent
     takeIn(c)
     push(c, isLast: false)
-    pointee.lock.unlock()
-    return pointee.owes.load(ordering: .relaxed)
+    if !pointee.isUp { pointee.owes.store(false, ordering: .relaxed) }
+    guard pointee.owes.load(ordering: .relaxed) else { return nil }
+    if pointee.stuckSince == 0 || pointee.stuckAt != before || before != pointee.sent { pointee.stuckSince = now }
+    pointee.stuckAt = pointee.sent
+    pointee.nextLook = now &+ VerbsFlow.pause(stuckFor: now &- pointee.stuckSince)
+    return pointee.nextLook
   }
 
   // MARK: Posting. The lane's lock is held.
@@ -100,8 +110,9 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
         toEnd: segment.ringBytes &- offset, isLast: isLast)
       guard bytes > 0, write(end, c, offset: offset, bytes: bytes, isLast: isLast) else { break }
     }
-    if dueNotice(c) != pointee.told, !notify(end, c) { owe() }
-    if pointee.posted != tail { return owe() }
+    let isNoticed = dueNotice(c) == pointee.told || notify(end, c)
+    if pointee.posted != tail || !isNoticed { owe() } else { pointee.owes.store(false, ordering: .relaxed) }
+    if pointee.posted != tail { return }
     let untoldBytes = own(c).head.pointee.load(ordering: .relaxed) &- pointee.toldHead.load(ordering: .relaxed)
     if VerbsFlow.owesCredit(
       untoldBytes: untoldBytes, capacity: segment.ringBytes, untoldRequests: pointee.reposted &- pointee.toldReposted)
