@@ -10,8 +10,13 @@
 #include <unistd.h>
 
 static struct rdma_event_channel *events;
-/// The devices whose descriptors are hidden.
-static struct ibv_context *devices[16];
+/// The devices that librdmacm has open. A device that is removed stays in the kernel until every process has closed it,
+/// and only an identifier that is bound to it hears of that: so each has one of its own for this.
+static struct device {
+  struct ibv_context *context;
+  struct rdma_cm_id *guard;
+  bool is_removed;
+} devices[16];
 static size_t device_count;
 static struct mrv_end *ends;
 static int (*hide)(int fd);
@@ -27,15 +32,71 @@ void module_reveal(int fd) {
   reveal(fd);
 }
 
-/// A device's descriptors, once for each: librdmacm opens a device when an address leads to it first.
-static void hide_device(struct ibv_context *context) {
+/// An identifier that is bound to the device of another, and nothing else.
+static struct rdma_cm_id *make_guard(struct rdma_cm_id *id) {
+  struct sockaddr_storage own = {0};
+  struct rdma_cm_id *guard;
+  const struct sockaddr *address = rdma_get_local_addr(id);
+  bool is_v4 = address->sa_family == AF_INET;
+  memcpy(&own, address, is_v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+  // The port has the same place in both.
+  ((struct sockaddr_in *)&own)->sin_port = 0;
+  if (rdma_create_id(events, &guard, NULL, RDMA_PS_TCP) != 0) return NULL;
+  if (rdma_bind_addr(guard, (struct sockaddr *)&own) == 0 && guard->verbs == id->verbs) return guard;
+  rdma_destroy_id(guard);
+  return NULL;
+}
+
+/// Notes a device: librdmacm opens it when an address leads to it first.
+static void note_device(struct rdma_cm_id *id) {
+  struct ibv_context *context = id->verbs;
   if (context == NULL || device_count == sizeof devices / sizeof *devices) return;
   for (size_t i = 0; i < device_count; i++) {
-    if (devices[i] == context) return;
+    if (devices[i].context == context) return;
   }
-  devices[device_count++] = context;
   module_hide(&context->cmd_fd);
   module_hide(&context->async_fd);
+  devices[device_count++] = (struct device){.context = context, .guard = make_guard(id)};
+}
+
+static bool is_used(const struct ibv_context *context) {
+  for (const struct mrv_end *end = ends; end != NULL; end = end->next) {
+    if (end->id->verbs == context) return true;
+  }
+  return false;
+}
+
+/// Lets go of removed devices that no end uses any more. librdmacm keeps them open, and would not close the last device
+/// of a host: so their descriptors, whose numbers it still knows, become those of something else.
+static void release_devices(void) {
+  for (size_t i = device_count; i-- > 0;) {
+    if (!devices[i].is_removed || is_used(devices[i].context)) continue;
+    int nothing = eventfd(0, EFD_CLOEXEC);
+    if (nothing < 0) return;
+    dup3(nothing, devices[i].context->cmd_fd, O_CLOEXEC);
+    dup3(nothing, devices[i].context->async_fd, O_CLOEXEC);
+    close(nothing);
+    devices[i] = devices[--device_count];
+  }
+}
+
+/// Whether an event is about a device only.
+static bool is_guards(const struct rdma_cm_event *event) {
+  for (size_t i = 0; i < device_count; i++) {
+    if (devices[i].guard == event->id && event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) devices[i].is_removed = true;
+    if (devices[i].guard == event->id) return true;
+  }
+  return false;
+}
+
+/// The guards of removed devices go once their event is acknowledged.
+static void dismiss_guards(void) {
+  for (size_t i = 0; i < device_count; i++) {
+    if (!devices[i].is_removed || devices[i].guard == NULL) continue;
+    rdma_destroy_id(devices[i].guard);
+    devices[i].guard = NULL;
+  }
+  release_devices();
 }
 
 static int set_nonblocking(int fd) {
@@ -132,6 +193,11 @@ static int module_next_event(struct mrv_event *event) {
   struct rdma_cm_event *raw;
   if (rdma_get_cm_event(events, &raw) != 0) return errno == EAGAIN ? 0 : -errno;
   memset(event, 0, sizeof *event);
+  if (is_guards(raw)) {
+    rdma_ack_cm_event(raw);
+    dismiss_guards();
+    return 1;
+  }
   event->kind = kind_of(raw->event);
   event->status = raw->status;
   const void *data = raw->param.conn.private_data;
@@ -150,7 +216,7 @@ static int module_next_event(struct mrv_event *event) {
     event->end = raw->id->context;
     event->cookie = event->end->cookie;
   }
-  hide_device(raw->id->verbs);
+  note_device(raw->id);
   struct rdma_cm_id *orphan = event->end == NULL ? raw->id : NULL;
   rdma_ack_cm_event(raw);
   if (orphan != NULL) {
@@ -184,6 +250,7 @@ static void module_disconnect(struct mrv_end *end) {
 static void module_destroy(struct mrv_end *end) {
   lane_destroy(end);
   free_end(end);
+  release_devices();
 }
 
 static void replace(int fd, int nothing) {
@@ -199,8 +266,8 @@ static void module_forget(void) {
     if (end->channel != NULL) replace(end->channel->fd, nothing);
   }
   for (size_t i = 0; i < device_count; i++) {
-    replace(devices[i]->cmd_fd, nothing);
-    replace(devices[i]->async_fd, nothing);
+    replace(devices[i].context->cmd_fd, nothing);
+    replace(devices[i].context->async_fd, nothing);
   }
   if (events != NULL) replace(events->fd, nothing);
   close(nothing);
