@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
 LIBRARY = BUILD / "libmillrace.so"
+VERBS = BUILD / "libmillrace-verbs.so"
 COMMAND = BUILD / "millrace"
 PYTHON = "/usr/bin/python3"
 LOOPBACK = "127.0.0.1"
@@ -119,6 +120,8 @@ class Session:
         if server or client:
             # A copy, so that a build during the run changes nothing, and every user can reach it.
             shutil.copy(LIBRARY, self.library)
+            if VERBS.exists():
+                shutil.copy(VERBS, self.directory)
             self.library.chmod(0o755)
         self.processes = []
         self.logs = []
