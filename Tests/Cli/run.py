@@ -349,7 +349,7 @@ class InstallTests(unittest.TestCase):
     def test_what_is_installed(self):
         found = sorted(str(path.relative_to(self.prefix)) for path in self.prefix.rglob("*") if path.is_file())
         self.assertEqual(found, [
-            "bin/millrace", "lib/libmillrace.so", "share/doc/millrace/LICENSE", "share/doc/millrace/README.md",
+            "bin/millrace", "lib/libmillrace-verbs.so", "lib/libmillrace.so", "share/doc/millrace/LICENSE", "share/doc/millrace/README.md",
             "share/man/man1/millrace.1",
         ])
         self.assertEqual([entry.name for entry in self.stage.iterdir()], ["opt"])
