@@ -24,6 +24,8 @@ import machine  # noqa: E402
 DEFAULT_LIMIT = 60
 BOOT_LIMIT = 120
 LIMIT = re.compile(r"^# rdma:.*\blimit=(\d+)", re.MULTILINE)
+# Only by name: what takes long, or is known to fail (README.md).
+BY_NAME = re.compile(r"^# rdma:.*\bby-name\b", re.MULTILINE)
 FOLDERS = {"alone": 1, "pair": 2}
 
 
@@ -33,6 +35,8 @@ def tests(names):
         for path in sorted((HERE / folder).iterdir()):
             name = f"{folder}/{path.stem}"
             if path.is_file() and path.stat().st_mode & 0o100 and (not names or any(word in name for word in names)):
+                if not names and BY_NAME.search(path.read_text()):
+                    continue
                 limit = LIMIT.search(path.read_text())
                 yield {"name": name, "path": f"{folder}/{path.name}", "machines": machines,
                        "limit": int(limit.group(1)) if limit else DEFAULT_LIMIT}

@@ -68,9 +68,9 @@ enum Closing {
   private static func leaveLane(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
     if c.pointee.wireup.stage.isMoving { settle(c, isClosing: true) }
     if let lane = c.pointee.verbs, c.pointee.wireup.stage == .attached,
-      !lane.flush(c, until: Kernel.now() &+ flushTime), !Leaving.peerIsGone(c)
+      !Leaving.peerIsGone(c), !lane.settle(c, until: Kernel.now() &+ flushTime), !Leaving.peerIsGone(c)
     {
-      // The peer does not take what the ring still holds: TCP will bring it.
+      // What has not arrived until the close, nobody would send again if the lane failed behind it: TCP brings it.
       Detaching.detach(c, .laneFailed)
     }
     c.lockBoth()
@@ -89,7 +89,7 @@ enum Closing {
     Registrations.removeAll(c)
   }
 
-  /// How long a close waits for the peer to take what is not posted yet, in nanoseconds. What is posted may arrive later.
+  /// How long a close waits for what was sent to arrive, in nanoseconds.
   private static let flushTime: UInt64 = 200_000_000
 
   /// Closes what the connection holds of Millrace's own. Nobody else uses the record, so nobody closes it too, and nothing

@@ -30,7 +30,8 @@ enum Trimming {
   /// taken nobody reads again.
   private static func trim(_ c: ConnectionRef) {
     // A device knows the pages of a verbs lane's rings; other ones in their place it would not.
-    guard Fabric.hasWords(c), c.pointee.sendLock.tryLock() else { return }
+    if let lane = c.pointee.verbs { return lane.watch(c) }
+    guard c.pointee.sendLock.tryLock() else { return }
     defer { c.pointee.sendLock.unlock() }
     guard c.pointee.wireup.stage == .attached, c.pointee.producer != nil else { return }
     if c.pointee.isFamily { SharedLane.whileNobodySends(c) { giveBack(c) } } else { giveBack(c) }

@@ -73,7 +73,7 @@ enum Verbs {
       guard c.pointee.verbs != nil else { return }
       // With the pin, nobody takes the lane's memory away.
       if c.pin(Pins.sleeper) & Pins.finished == 0, let lane = c.pointee.verbs, c.pointee.wireup.stage == .attached {
-        lane.settle(c, until: deadline)
+        if !lane.settle(c, until: deadline) { Stats.count(.undelivered) }
       }
       c.unpin(Pins.sleeper)
     }

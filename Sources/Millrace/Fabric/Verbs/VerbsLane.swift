@@ -39,6 +39,12 @@ struct VerbsLane: ~Copyable {
   var inFlight = 0
   var sinceSignalled: UInt64 = 0
 
+  /// Signalled work requests that are done; the count at the last look of the service thread that found some under way, and
+  /// how many looks in a row have found the same.
+  var done: UInt64 = 0
+  var doneBefore: UInt64 = 0
+  var idleLooks = 0
+
   /// Peer's ring: position behind the last byte that has come.
   var received: UInt64 = 0
   /// Receive requests posted anew.
@@ -153,10 +159,12 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     pointee.lock.lock()
     defer { pointee.lock.unlock() }
     guard let end = pointee.end else { return }
-    let wanted: VerbsLane.Arm = forRoom ? .everything : .bytes
+    // What is under way may fail, of which a device need not tell who waits for bytes only (Soft-RoCE does not).
+    let isUnderWay = pointee.inFlight > 0 || pointee.sinceSignalled > 0
+    let wanted: VerbsLane.Arm = forRoom || isUnderWay ? .everything : .bytes
     if pointee.armed.rawValue < wanted.rawValue {
       pointee.armed = wanted
-      _ = Verbs.table.pointee.arm(end, forRoom ? 0 : 1)
+      _ = Verbs.table.pointee.arm(end, wanted == .bytes ? 1 : 0)
     }
     // What came before it was armed rings no bell.
     takeIn(c)

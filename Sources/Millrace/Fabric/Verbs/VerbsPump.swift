@@ -30,24 +30,10 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     tell(c)
   }
 
-  /// Posts everything that is left, whatever else is in flight. False if the peer has not given the credit by `deadline`. Any
-  /// thread, without the connection's locks.
-  func flush(_ c: ConnectionRef, until deadline: UInt64) -> Bool {
-    while true {
-      pointee.lock.lock()
-      takeIn(c)
-      push(c, isLast: true)
-      let isOut = !pointee.isUp || !hasLeftOver(c)
-      let isUp = pointee.isUp
-      pointee.lock.unlock()
-      if isOut { return isUp }
-      if Kernel.now() > deadline { return false }
-      cl_pause()
-    }
-  }
-
-  /// Waits until everything that was sent has arrived at the peer. The process ends: a thread of it may hold the lock for good.
-  func settle(_ c: ConnectionRef, until deadline: UInt64) {
+  /// Posts everything that is left, whatever else is in flight, and waits until all has arrived at the peer. False if the lane
+  /// has failed, or by `deadline`. Any thread; in a process that ends another one may hold the lock for good.
+  @discardableResult
+  func settle(_ c: ConnectionRef, until deadline: UInt64) -> Bool {
     while Kernel.now() < deadline {
       guard pointee.lock.tryLock() else {
         cl_pause()
@@ -60,10 +46,34 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
         _ = write(end, c, offset: 0, bytes: 0, isLast: true, mustSignal: true)
       }
       let isOver = !pointee.isUp || !hasLeftOver(c) && pointee.inFlight == 0
+      let isUp = pointee.isUp
       pointee.lock.unlock()
-      if isOver { return }
+      if isOver { return isUp }
     }
-    Stats.count(.undelivered)
+    return false
+  }
+
+  /// Looks of the service thread, seconds apart, after which a work request that is not done never will be: a link that was
+  /// down may leave a queue pair that neither goes on nor fails (Soft-RoCE).
+  private static let mostIdleLooks = 3
+
+  /// The service thread looks now and then whether what was posted arrives. What was not signalled tells nothing, so something
+  /// that tells is posted behind it.
+  func watch(_ c: ConnectionRef) {
+    pointee.lock.lock()
+    defer { pointee.lock.unlock() }
+    takeIn(c)
+    guard pointee.isUp, let end = pointee.end else { return }
+    if pointee.inFlight == 0 || pointee.done != pointee.doneBefore {
+      pointee.idleLooks = 0
+      pointee.doneBefore = pointee.done
+    } else {
+      pointee.idleLooks += 1
+      if pointee.idleLooks >= Self.mostIdleLooks { _ = fail() }
+    }
+    if pointee.inFlight == 0, pointee.sinceSignalled > 0 {
+      _ = write(end, c, offset: 0, bytes: 0, isLast: true, mustSignal: true)
+    }
   }
 
   /// The service thread looks after the lane. When it has to do so again; nil if it need not.
@@ -145,6 +155,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     _ end: OpaquePointer, _ c: ConnectionRef, offset: Int, bytes: Int, isLast: Bool, mustSignal: Bool = false
   ) -> Bool {
     guard credit > 0 else { return false }
+    hearOfFailure(end)
     let unacknowledged = Int(truncatingIfNeeded: pointee.posted &- pointee.peerHead)
     let isSignalled =
       mustSignal || isLast && bytes > 0
@@ -156,6 +167,13 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     pointee.posted &+= UInt64(truncatingIfNeeded: bytes)
     note(isSignalled)
     return true
+  }
+
+  /// Whoever sleeps until bytes come is to hear if what is posted now fails; see ``arm(_:forRoom:)``. Before it is posted.
+  private func hearOfFailure(_ end: OpaquePointer) {
+    guard pointee.armed == .bytes else { return }
+    pointee.armed = .everything
+    _ = Verbs.table.pointee.arm(end, 0)
   }
 
   private func note(_ isSignalled: Bool) {
@@ -184,6 +202,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
 
   private func notify(_ end: OpaquePointer, _ c: ConnectionRef) -> Bool {
     guard credit > 0 else { return false }
+    hearOfFailure(end)
     var notice = dueNotice(c)
     let said = notice
     notice.immediate = immediate(c)
@@ -239,6 +258,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
       switch mrv_completion_kind(completion.kind) {
       case MRV_SENT:
         pointee.inFlight &-= 1
+        pointee.done &+= 1
         continue
       case MRV_WRITTEN: takeBytes(completion, c)
       case MRV_MESSAGE: takeNotice(completion, c)
