@@ -131,7 +131,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .peerLeft: "The peer left the lane; it is tried again when the traffic has doubled."
     case .chaos: "MILLRACE_CHAOS made the connection leave its lane; it may attach again at once."
     case .noVerbs:
-      "The verbs module or the libraries that it needs are not there, or the process was forked off their user."
+      "The verbs module, or a library that it needs, is not there."
     case .noDevice: "No RDMA device serves this connection's addresses, or the process may not use it."
     case .lockedMemory: "The process may not lock as much memory as a lane's rings need (RLIMIT_MEMLOCK)."
     case .fabricUnreachable: "The RDMA fabric does not lead to the peer, or it did not answer in time."

@@ -15,8 +15,6 @@ enum Verbs {
   nonisolated(unsafe) private static var state = State.untried
   /// Set before the first lane exists, and never changed.
   nonisolated(unsafe) private(set) static var table: UnsafePointer<mrv_table>!
-  /// The event channel, -1 if there is none.
-  nonisolated(unsafe) private(set) static var events: Int32 = -1
   /// Lanes whose unposted bytes, or failure, the service thread has to see to.
   static let due = Atomic<UInt32>(0)
 
@@ -37,7 +35,6 @@ enum Verbs {
     table = loaded
     let channel = loaded.pointee.open({ Table.hide($0) }, { Table.reveal($0) }, { Verbs.unloading() })
     guard channel >= 0 else { return reason(for: channel) }
-    events = channel
     Service.watchEvents(channel)
     return nil
   }
@@ -62,7 +59,6 @@ enum Verbs {
     guard case .open = state else { return }
     table.pointee.forget()
     state = .untried
-    events = -1
   }
 
   /// The process ends, or becomes another program: what was sent arrives first, within bounds.
@@ -88,8 +84,8 @@ enum Verbs {
     while !inService.tryLock(), Kernel.now() < deadline { cl_pause() }
     state = .absent(.noVerbs)
     Pool.forEach { c in
-      guard let lane = c.pointee.verbs, c.pin(Pins.sleeper) & Pins.finished == 0 else { return }
-      lane.abandon(until: deadline)
+      if c.pin(Pins.sleeper) & Pins.finished == 0 { c.pointee.verbs?.abandon(until: deadline) }
+      c.unpin(Pins.sleeper)
     }
   }
 

@@ -18,6 +18,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     pointee.lock.lock()
     if pointee.inFlight > 0 || credit <= VerbsFlow.reserve { takeIn(c) }
     push(c, isLast: false)
+    if pointee.owes.load(ordering: .relaxed) { Stats.count(.gathered) }
     pointee.lock.unlock()
   }
 
