@@ -7,10 +7,32 @@
 PUBLIC int socket(int domain, int type, int protocol) {
   ENTER();
   int fd = real.socket(domain, type, protocol);
-  if (fd >= 0 && (domain == AF_INET || domain == AF_INET6) && (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM &&
-      (protocol == 0 || protocol == IPPROTO_TCP))
+  if (fd >= 0 && shim_is_on && (domain == AF_INET || domain == AF_INET6) &&
+      (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
     millrace_socket(fd, domain, type);
   return fd;
+}
+
+/// Two numbers that a pair has got may have been a connection's that was closed past us.
+PUBLIC int socketpair(int domain, int type, int protocol, int ends[2]) {
+  ENTER();
+  int r = real.socketpair(domain, type, protocol, ends);
+  for (int i = 0; r == 0 && i < 2; i++)
+    if (UNLIKELY(mr_entry(ends[i]) != NULL) && !shim_is_borrowed()) millrace_forget(ends[i]);
+  return r;
+}
+
+/// What looks for sockets among all its numbers, as a program that is handed some at its start may, finds none of ours.
+PUBLIC int getsockname(int fd, struct sockaddr *address, socklen_t *length) {
+  ENTER();
+  if (mr_entry_kind(fd) == MR_HIDDEN) return errno = EBADF, -1;
+  return real.getsockname(fd, address, length);
+}
+
+PUBLIC int getpeername(int fd, struct sockaddr *address, socklen_t *length) {
+  ENTER();
+  if (mr_entry_kind(fd) == MR_HIDDEN) return errno = EBADF, -1;
+  return real.getpeername(fd, address, length);
 }
 
 PUBLIC int bind(int fd, const struct sockaddr *address, socklen_t length) {
@@ -36,7 +58,7 @@ PUBLIC int connect(int fd, const struct sockaddr *address, socklen_t length) {
 }
 
 static int accepted(int fd, int listener, int flags) {
-  if (fd < 0) return fd;
+  if (fd < 0 || !shim_is_on) return fd;
   if (mr_entry_kind(listener) == MR_LISTENER) {
     millrace_accepted(fd, listener, flags);
   } else {

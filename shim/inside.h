@@ -22,8 +22,8 @@ struct shim_thread {
   uint32_t handled, interrupted;
 };
 extern __thread struct shim_thread shim_thread __attribute__((visibility("hidden")));
-/// Whether handlers are put off at all.
-extern bool shim_watches_signals;
+/// Whether anything is tracked in this process, and handlers are put off. Off, a call costs no more than its look-up.
+extern bool shim_is_on;
 /// Lets the signals come that were put off.
 void shim_deliver(void);
 /// Releases what data calls of this thread hold that were left by siglongjmp; `frame` is that of a call that begins.

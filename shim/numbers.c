@@ -44,6 +44,9 @@ static bool by_number_descriptor(const struct numbered *n, long *r) {
     case SYS_socket: *r = socket(fd, (int)n->b, (int)n->c); return true;
     case SYS_listen: *r = listen(fd, (int)n->b); return true;
     case SYS_connect: *r = connect(fd, (const struct sockaddr *)n->b, (socklen_t)n->c); return true;
+    case SYS_socketpair: *r = socketpair(fd, (int)n->b, (int)n->c, (int *)n->d); return true;
+    case SYS_getsockname: *r = getsockname(fd, (struct sockaddr *)n->b, (socklen_t *)n->c); return true;
+    case SYS_getpeername: *r = getpeername(fd, (struct sockaddr *)n->b, (socklen_t *)n->c); return true;
     case SYS_accept: *r = accept(fd, (struct sockaddr *)n->b, (socklen_t *)n->c); return true;
     case SYS_accept4: *r = accept4(fd, (struct sockaddr *)n->b, (socklen_t *)n->c, (int)n->d); return true;
     case SYS_shutdown: *r = shutdown(fd, (int)n->b); return true;

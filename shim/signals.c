@@ -79,7 +79,7 @@ static void translate(struct handler was, struct sigaction *action) {
 
 PUBLIC int sigaction(int number, const struct sigaction *action, struct sigaction *old) {
   ENTER();
-  if (number < 1 || number >= _NSIG || !shim_watches_signals) return real.sigaction(number, action, old);
+  if (number < 1 || number >= _NSIG || !shim_is_on) return real.sigaction(number, action, old);
   struct handler was = handlers[number];
   struct sigaction ours, seen;
   const struct sigaction *installed = action;
@@ -105,7 +105,7 @@ ALIAS(__sigaction, sigaction);
 
 /// The older calls differ in flags and masks. libc installs what they ask for, and ours is put in its place.
 static __sighandler_t installed(int number, __sighandler_t before, struct handler was) {
-  if (before == SIG_ERR || !shim_watches_signals) return before;
+  if (before == SIG_ERR || !shim_is_on) return before;
   struct sigaction now;
   if (real.sigaction(number, NULL, &now) == 0 && is_function(now.sa_sigaction)) sigaction(number, &now, NULL);
   return before == (__sighandler_t)(uintptr_t)on_signal ? (__sighandler_t)(uintptr_t)was.function : before;

@@ -12,7 +12,7 @@ extern char **environ;
 extern char *program_invocation_short_name;
 
 bool shim_ready;
-bool shim_watches_signals;
+bool shim_is_on;
 static int starting;
 static pid_t owner;
 
@@ -93,7 +93,7 @@ void shim_start(void) {
   // 4. Configuration, from the environment as the program was given it.
   static char *const nothing[] = {NULL};
   millrace_start(environ != NULL ? environ : nothing);
-  shim_watches_signals = millrace_is_on();
+  shim_is_on = millrace_is_on();
   // 5. From here on, entries go straight through.
   __atomic_store_n(&shim_ready, true, __ATOMIC_RELEASE);
   errno = error;

@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 
-from measuring import MILLRACE, PLAIN, Context, compile_programs
+from measuring import MILLRACE, OFF, PLAIN, Context, compile_programs
 from report import markdown, number, table, write_chart, write_json
 from session import BUILD, LIBRARY, Failure
 from targets import medians_of, rows
@@ -33,7 +33,7 @@ def machine():
 def variants(workload):
     if LIBRARY.exists():
         return workload.variants
-    return [each for each in workload.variants if each not in (MILLRACE, NO_IDLE, WITH_IDLE)]
+    return [each for each in workload.variants if each not in (MILLRACE, OFF, NO_IDLE, WITH_IDLE)]
 
 
 def note(measurement, workload, variant, complaints):

@@ -15,6 +15,8 @@ from session import BUILD, Failure, Session, check, free_port  # noqa: E402
 
 PROGRAMS = BUILD / "bench"
 RAW, PLAIN, MILLRACE, UNIX = "raw", "plain", "millrace", "unix"
+# Loaded, and told to do nothing (MILLRACE=off).
+OFF = "off"
 
 
 @dataclasses.dataclass
@@ -60,8 +62,9 @@ class Context:
         return max(4, int(wanted * self.scale))
 
     def session(self, variant):
-        preloaded = variant == MILLRACE
-        return Session(preloaded, preloaded, {"MILLRACE_LOG": "error"})
+        preloaded = variant in (MILLRACE, OFF)
+        switch = {"MILLRACE": "off"} if variant == OFF else {}
+        return Session(preloaded, preloaded, {"MILLRACE_LOG": "error", **switch})
 
 
 def lanes_of(session, variant, *processes):

@@ -5,7 +5,7 @@ import json
 import re
 import time
 
-from measuring import (MILLRACE, PLAIN, PROGRAMS, RAW, UNIX, Dialogue, Measurement, Workload, ask_micro, check,
+from measuring import (MILLRACE, OFF, PLAIN, PROGRAMS, RAW, UNIX, Dialogue, Measurement, Workload, ask_micro, check,
                        free_port, lanes_of, pinned, processor_seconds, resident_kib, start_micro)
 from session import LOOPBACK, random_bytes
 
@@ -201,6 +201,7 @@ WORKLOADS = [
     Workload("memcached", "memcached get (memcslap), 16 connections", "requests/s", memcached),
     Workload("nginx", "nginx keep-alive (wrk), 16 connections", "requests/s", nginx),
     Workload("connect", "Connect, one request, close", "connections/s", connects, sliced=20),
+    Workload("connect-off", "The same under MILLRACE=off", "connections/s", connects, (PLAIN, OFF), sliced=20),
     Workload("idle-lanes", "Busy lane beside idle ones", "round trips/s", busy_beside, (NO_IDLE, WITH_IDLE), sliced=10),
     Workload("files", "A program of files and pipes", "rounds/s", files_pipes, sliced=20),
     Workload("exec", "exec of /bin/true", "ms", spawn, lower_is_better=True, sliced=20),

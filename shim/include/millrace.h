@@ -143,6 +143,8 @@ void millrace_disconnecting(int fd);
 void millrace_decline_stdio(int fd);
 /// Before the real close. True: nothing of ours, or the last use; go on. False: a hidden descriptor, answer EBADF.
 bool millrace_close(int fd);
+/// A new descriptor that is not to be tracked: whatever had its number was closed past us.
+void millrace_forget(int fd);
 /// Before the real dup2 onto `to`; false as above.
 void millrace_duplicated(int from, int to);
 bool millrace_shutdown(int fd, int how, int *error);

@@ -82,6 +82,9 @@ public func millraceClose(_ fd: Int32) -> Bool {
   return true
 }
 
+@c(millrace_forget)
+public func millraceForget(_ fd: Int32) { Table.forget(fd) }
+
 @c(millrace_duplicated)
 public func millraceDuplicated(_ from: Int32, _ to: Int32) {
   Table.duplicate(from, as: to)

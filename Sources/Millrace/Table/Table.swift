@@ -21,16 +21,28 @@ enum Table {
     guard fd < Int32(MR_TABLE_SIZE) else { return nil }
     lock.lock()
     defer { lock.unlock() }
-    // A descriptor that was closed behind our back (a raw system call) leaves its entry: the new socket takes its place.
-    if let stale = mr_entry(fd), stale.load(as: UInt8.self) == UInt8(MR_CONNECTION.rawValue) {
-      Closing.forget(stale.assumingMemoryBound(to: Connection.self), fd: fd)
-    }
+    forgetStale(fd)
     guard let record = Pool.take() else { return nil }
     record.pointee.fd = fd
     record.pointee.descriptors = 1
     record.pointee.nonblocking.store(nonblocking, ordering: .relaxed)
     mr_set_entry(fd, record)
     return record
+  }
+
+  /// `fd` is new, and names nothing that is tracked.
+  static func forget(_ fd: Int32) {
+    lock.lock()
+    defer { lock.unlock() }
+    forgetStale(fd)
+  }
+
+  /// A connection that was closed behind our back (a raw system call) has left its entry, and what has its number now takes
+  /// the place. The table's lock is held.
+  private static func forgetStale(_ fd: Int32) {
+    if let stale = mr_entry(fd), stale.load(as: UInt8.self) == UInt8(MR_CONNECTION.rawValue) {
+      Closing.forget(stale.assumingMemoryBound(to: Connection.self), fd: fd)
+    }
   }
 
   /// `copy` names what `fd` names.
