@@ -162,19 +162,22 @@ static bool is_plain(const struct msghdr *message) {
   return message->msg_control == NULL || message->msg_controllen == 0;
 }
 
-PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-  ENTER();
-  if (message != NULL && !is_plain(message)) {
-    // SCM_RIGHTS on a Unix socket: the receiver gets a TCP socket, so it has to stay one.
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
-      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0)) continue;
-      for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-        int passed;
-        memcpy(&passed, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-        if (shim_connection(passed) != NULL) millrace_decline_passed(passed);
-      }
+/// SCM_RIGHTS on a Unix socket: the receiver gets a TCP socket, so it has to be one.
+static void leave_passed(const struct msghdr *message) {
+  if (message == NULL || is_plain(message)) return;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0)) continue;
+    for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+      int passed;
+      memcpy(&passed, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+      if (shim_connection(passed) != NULL) millrace_decline_passed(passed);
     }
   }
+}
+
+PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+  ENTER();
+  leave_passed(message);
   void *connection = shim_connection(fd);
   if (LIKELY(connection == NULL) || message == NULL) return real.sendmsg(fd, message, flags);
   if ((flags & MSG_FASTOPEN) != 0 || message->msg_iovlen > UIO_MAXIOV) return real.sendmsg(fd, message, flags);
@@ -191,7 +194,10 @@ PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
 
 PUBLIC int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
   ENTER();
-  if (LIKELY(shim_connection(fd) == NULL)) return real.sendmmsg(fd, messages, count, flags);
+  if (LIKELY(shim_connection(fd) == NULL)) {
+    for (unsigned i = 0; messages != NULL && i < count && i < UIO_MAXIOV; i++) leave_passed(&messages[i].msg_hdr);
+    return real.sendmmsg(fd, messages, count, flags);
+  }
   unsigned done = 0;
   if (count > UIO_MAXIOV) count = UIO_MAXIOV;
   while (done < count) {

@@ -9,49 +9,63 @@ enum Detaching {
   /// How long somebody who gives the connection away waits for a peer that does not read.
   private static let morePatience: UInt64 = 60_000_000_000
 
-  /// Moves a connection back to TCP, and returns when it is there. Nothing happens if it is not on a lane.
+  /// Moves a connection back to TCP, and returns when it is there. Nothing happens if its stream is not on a lane, nor moving.
   ///
   /// `isGivenAway`: somebody else is about to have the connection, who would take what is still missing of the peer's answer
   /// for data. If it does not come, the connection is reset instead.
   static func detach(_ c: ConnectionRef, _ reason: DeclineReason, isGivenAway: Bool = false) {
-    guard c.pointee.attempt.load(ordering: .acquiring) == .attached else { return }
+    guard c.pointee.attempt.load(ordering: .acquiring) == .attached || c.pointee.wireup.stage.isMoving else { return }
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
     let deadline = Kernel.now() &+ patience
-    if c.pointee.isFamily, !SharedLane.claimDetach(c) { return SharedLane.awaitSibling(c, until: deadline) }
-    begin(c, reason)
-    wait(c, until: deadline)
-    if isGivenAway { finish(c) }
+    if c.pointee.isFamily, c.pointee.wireup.stage == .attached, !SharedLane.claimDetach(c) {
+      SharedLane.awaitSibling(c, until: deadline)
+      if isGivenAway, SharedLane.siblingLeaves(c) { Leaving.abort(c) }
+      return
+    }
+    wait(c, reason, until: deadline)
+    if isGivenAway { finish(c, reason) }
     if c.pointee.isFamily { SharedLane.settleClaim(c) }
   }
 
   /// The patience is over. A peer that has answered is only slow to read what is re-sent, and gets more time.
-  private static func finish(_ c: ConnectionRef) {
-    if c.pointee.wireup.stage == .leaving { wait(c, until: Kernel.now() &+ morePatience) }
+  private static func finish(_ c: ConnectionRef, _ reason: DeclineReason) {
+    if c.pointee.wireup.stage == .leaving { wait(c, reason, until: Kernel.now() &+ morePatience) }
     if c.pointee.wireup.stage.isMoving, !Resend.isThrough(c) { Leaving.abort(c) }
   }
 
-  /// Writes the own DETACH. The rest follows as the peer's arrives, whoever looks.
+  /// Writes the own DETACH, or gives up an attempt that has got so far. The rest follows as the peer's answer arrives, whoever
+  /// looks.
   static func begin(_ c: ConnectionRef, _ reason: DeclineReason) {
+    let stage = c.pointee.wireup.stage
+    guard stage == .attached || stage == .wired else { return }
     c.lockBoth()
-    if c.pointee.wireup.stage == .attached, !Leaving.peerIsGone(c) {
+    var hasBegun = false
+    switch c.pointee.wireup.stage {
+    case .attached where !Leaving.peerIsGone(c):
       SharedLane.refresh(c)
       c.pointee.reason = reason
       Mover.perform(c.pointee.cutover.laneDown(consumed: c.pointee.consumer!.head), c)
+      hasBegun = true
+    case .wired: hasBegun = Leaving.giveUp(c, reason, atOnce: true)
+    default: break
     }
     c.unlockBoth()
-    Waiters.wake(c)
+    if hasBegun { Waiters.wake(c) }
   }
 
   /// How long the peer has to say that it has read the last record. Not to have said it keeps nobody from going on in TCP.
   private static let courtesy: UInt64 = 20_000_000
 
-  private static func wait(_ c: ConnectionRef, until deadline: UInt64) {
+  private static func wait(_ c: ConnectionRef, _ reason: DeclineReason, until deadline: UInt64) {
     let enough = Kernel.now() &+ courtesy
-    while c.pointee.wireup.stage.isMoving, Kernel.now() < deadline {
+    while Kernel.now() < deadline {
       let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
+      // An attempt that could not be given up any more is left when it has come to its end.
+      begin(c, reason)
       Mover.advance(c)
-      guard c.pointee.wireup.stage.isMoving else { return }
+      let isOnLane = c.pointee.wireup.stage == .attached && !Leaving.peerIsGone(c)
+      guard c.pointee.wireup.stage.isMoving || isOnLane else { return }
       if Resend.isThrough(c), Kernel.now() > enough { return }
       withUnsafePointer(to: c.pointee.changes) {
         Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
@@ -66,9 +80,8 @@ enum Detaching {
   static func beginInService(_ c: ConnectionRef, _ reason: DeclineReason) {
     switch c.pointee.wireup.stage {
     case .listening, .called, .calling: Attaching.refuse(c, reason)
-    case .wired: Mover.advance(c)
-    case .attached:
-      if c.pointee.isFamily, !SharedLane.claimDetach(c) { return }
+    case .wired, .attached:
+      if c.pointee.isFamily, c.pointee.wireup.stage == .attached, !SharedLane.claimDetach(c) { return }
       begin(c, reason)
     default: break
     }
@@ -90,7 +103,7 @@ enum Detaching {
         Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
       }
     }
-    if isOnLane(c) { finish(c) }
+    if isOnLane(c) { finish(c, .descriptorPassed) }
     return true
   }
 

@@ -273,13 +273,17 @@ enum Leaving {
 
   /// The attempt has taken too long. Before anything is agreed it is cancelled; a leader whose follower's bytes do not fit
   /// leaves after its mark. Otherwise both have agreed and nothing depends on an application: it goes on.
-  static func giveUp(_ c: ConnectionRef, _ reason: DeclineReason) {
-    if cancel(c, reason) { return }
+  ///
+  /// `atOnce`: nobody will read what the leader still waits for, or nobody wants the lane any more. True if it is given up.
+  @discardableResult
+  static func giveUp(_ c: ConnectionRef, _ reason: DeclineReason, atOnce: Bool = false) -> Bool {
+    if cancel(c, reason) { return true }
     guard c.pointee.cutover.phase == .marked,
-      c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring) != 0
-    else { return }
+      atOnce || c.pointee.segment!.side(.follower).cut.pointee.load(ordering: .acquiring) != 0
+    else { return false }
     c.pointee.reason = reason
     Mover.perform(c.pointee.cutover.laneDown(consumed: 0), c)
+    return true
   }
 
   /// The peer does not keep to the protocol, and the stream cannot be trusted any more. Both locks are held.

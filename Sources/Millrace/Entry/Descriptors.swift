@@ -20,7 +20,6 @@ enum Descriptors {
   static func decline(_ c: ConnectionRef, _ reason: DeclineReason) {
     // First forbid, so that no attempt gets through behind the look that follows.
     Options.decline(c, reason)
-    if c.pointee.attempt.load(ordering: .acquiring) == .underway { Closing.settle(c) }
     // With these the library goes on itself, whether the peer has answered or not.
     let isKept = reason == .socketOption || reason == .asyncSignals
     Detaching.detach(c, reason, isGivenAway: !isKept)
