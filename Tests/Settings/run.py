@@ -20,6 +20,25 @@ NOBODY = 65534
 # Of Sources/MillraceCore/DeclineReason.swift.
 NONE, RULE_DENIED, BELOW_THRESHOLD, NO_PEER, NO_VERBS, NO_DEVICE = 0, 2, 3, 4, 34, 35
 KERNEL, LANE, UNTRACKED = 0, 2, -1
+# One end of a connection that exchanges seven bytes each way, and then waits for the other end and for nothing else. Whether it
+# has a lane by then, or gets one while nothing more is sent, is what it prints.
+SEVEN_BYTES = """
+import socket, sys, time
+if sys.argv[1] == "serve":
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    end = listener.accept()[0]
+else:
+    end = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+for byte in range(7):
+    if sys.argv[1] != "serve": end.sendall(b"x")
+    assert end.recv(1) == b"x"
+    if sys.argv[1] == "serve": end.sendall(b"x")
+deadline = time.monotonic() + 0.5
+while end.getsockopt(0x4d4c, 1) != 2 and time.monotonic() < deadline: time.sleep(0.005)
+print(end.getsockopt(0x4d4c, 1), flush=True)
+sys.stdin.read()
+"""
 
 
 def free_port():
@@ -72,6 +91,26 @@ class Tests(unittest.TestCase):
         self.assertEqual((seen.status, seen.connected, seen.accepted), (0, (UNTRACKED, -1), (UNTRACKED, -1)), seen.text)
         self.assertEqual((seen.threads, seen.page), (1, 0))
         self.assertEqual(seen.descriptors, self.run_probe(preload="").descriptors)
+
+    # Rendezvous
+
+    def seven_bytes(self, role, threshold):
+        return subprocess.Popen(
+            [sys.executable, "-c", SEVEN_BYTES, role], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "LD_PRELOAD": str(OPTIONS.library), "MILLRACE_ATTACH": str(threshold)})
+
+    def meets_late(self):
+        """The accepting end calls at its second, fourth and eighth call, the connected one listens from its thirteenth on."""
+        server = self.seven_bytes("serve", 2)
+        client = self.seven_bytes(server.stdout.readline().strip(), 13)
+        paths = [int(end.stdout.readline()) for end in (client, server)]
+        for end in (client, server):
+            end.communicate()
+        return paths == [LANE, LANE]
+
+    def test_a_peer_that_comes_a_little_late(self):
+        """The one who called waits a little, without more traffic. How long is bounded, and a busy machine may need more."""
+        self.assertTrue(any(self.meets_late() for _ in range(20)))
 
     # Settings
 

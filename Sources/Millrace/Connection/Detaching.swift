@@ -79,7 +79,7 @@ enum Detaching {
   /// leave. Service thread only.
   static func beginInService(_ c: ConnectionRef, _ reason: DeclineReason) {
     switch c.pointee.wireup.stage {
-    case .listening, .called, .calling: Attaching.refuse(c, reason)
+    case .listening, .called, .seeking, .calling: Attaching.refuse(c, reason)
     case .wired, .attached:
       if c.pointee.isFamily, c.pointee.wireup.stage == .attached, !SharedLane.claimDetach(c) { return }
       begin(c, reason)

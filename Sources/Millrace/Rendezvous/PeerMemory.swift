@@ -15,6 +15,8 @@ enum PeerMemory {
     var key: UInt64 = 0
     var until: UInt64 = 0
     var silent: UInt32 = 0
+    /// Attempts in a row that have called several times in vain.
+    var vain: UInt32 = 0
   }
 
   nonisolated(unsafe) private static var entries: UnsafeMutablePointer<Entry>?
@@ -23,6 +25,20 @@ enum PeerMemory {
   static func isSilent(_ c: ConnectionRef) -> Bool {
     guard let entry = entry(c), entry.pointee.key == key(c) else { return false }
     return entry.pointee.silent >= enough && Kernel.now() < entry.pointee.until
+  }
+
+  /// Whether a peer that does not listen yet may do so in a moment. Who has kept many attempts waiting for nothing may not.
+  static func mayAppear(_ c: ConnectionRef) -> Bool {
+    guard let entry = entry(c), entry.pointee.key == key(c) else { return true }
+    return entry.pointee.vain < 8 || Kernel.now() > entry.pointee.until
+  }
+
+  /// An attempt has called in vain.
+  static func noteVain(_ c: ConnectionRef) {
+    guard let entry = entry(c) else { return }
+    if entry.pointee.key != key(c) { entry.pointee = Entry(key: key(c)) }
+    entry.pointee.vain &+= 1
+    entry.pointee.until = Kernel.now() &+ time
   }
 
   /// A connection has used up its attempts without an answer.

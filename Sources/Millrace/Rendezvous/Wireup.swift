@@ -10,6 +10,8 @@ struct Wireup {
     case listening
     /// Somebody has called; his offer is awaited.
     case called
+    /// The accepted end has called, and nobody listened yet; it calls again.
+    case seeking
     /// The accepted end has offered; the answer is awaited.
     case calling
     /// Both ends have the memory: the cutover may begin, or has begun.
@@ -26,7 +28,7 @@ struct Wireup {
     /// Whether data calls and the service thread have steps of the cutover to perform.
     var isMoving: Bool { self == .wired || self == .leaving || self == .detaching }
     /// Whether a deadline is watched.
-    var isTimed: Bool { self == .called || self == .calling || isMoving }
+    var isTimed: Bool { self == .called || self == .seeking || self == .calling || isMoving }
   }
 
   var stage: Stage = .none
@@ -38,6 +40,8 @@ struct Wireup {
   var channel: Int32 = -1
   /// Bytes that this end had sent when the last attempt ended: an end that has sent since can lead on verbs.
   var sentBefore: UInt64 = 0
+  /// How often this attempt has called in vain.
+  var callsInVain: UInt8 = 0
   /// The Unix connection before it becomes the bell.
   var socket: Int32 = -1
   /// When the present stage is given up, CLOCK_MONOTONIC in nanoseconds.

@@ -27,6 +27,7 @@ enum Attaching {
     Stats.claimRow(c)
     Stats.count(.candidates)
     c.pointee.attempts &+= 1
+    c.pointee.wireup.callsInVain = 0
     if let reason = Policy.objection(c) { return refuse(c, reason) }
     Stats.publish(c)
     c.pointee.wireup.fabric = FabricChoice.first(for: c)
@@ -112,7 +113,7 @@ enum Attaching {
     do throws(Errno) {
       c.pointee.wireup.socket = try Rendezvous.call(c)
     } catch {
-      return refuse(c, error.isExhaustion ? .descriptorsExhausted : .noPeer)
+      return error.isExhaustion ? refuse(c, .descriptorsExhausted) : seek(c)
     }
     guard Identity.isPeer(c.pointee.wireup.socket, of: c) else { return refuse(c, .identityMismatch) }
     guard let made = Segment.create(ringBytes: Int(Configuration.settings.ringBytes)) else {
@@ -130,6 +131,19 @@ enum Attaching {
     enter(c, .calling, for: answerTime)
     Service.watch(c, c.pointee.wireup.socket, .bell, EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
     bellRang(c, 0)
+  }
+
+  /// Nobody listens. On a busy machine the peer's service thread may be late, and the application may send nothing more that
+  /// would bring another attempt; so this one goes on for 31 ms in all, unless the peer is elsewhere or lets such calls go
+  /// by.
+  private static func seek(_ c: ConnectionRef) {
+    let calls = c.pointee.wireup.callsInVain
+    guard calls < 5, PeerMemory.mayAppear(c), calls > 0 || Identity.isLocal(c) else {
+      PeerMemory.noteVain(c)
+      return refuse(c, .noPeer)
+    }
+    c.pointee.wireup.callsInVain = calls &+ 1
+    enter(c, .seeking, for: 1_000_000 << UInt64(calls))
   }
 
   private static func answerArrived(_ c: ConnectionRef) {
@@ -310,6 +324,7 @@ enum Attaching {
   private static func expire(_ c: ConnectionRef) {
     switch c.pointee.wireup.stage {
     case .listening: refuse(c, .noPeer)
+    case .seeking: call(c)
     case .called, .calling: refuse(c, .wireupTimeout)
     case .wired, .detaching, .leaving:
       // From here on only the peer can go on; a peer that is stopped is looked after less and less often.
