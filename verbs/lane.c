@@ -94,10 +94,10 @@ int lane_prepare(struct mrv_end *end, const struct mrv_memory *memory, struct mr
 }
 
 void lane_destroy(struct mrv_end *end) {
-  if (end->id->qp != NULL) rdma_destroy_qp(end->id);
+  if (end->id != NULL && end->id->qp != NULL) rdma_destroy_qp(end->id);
   if (end->queue != NULL) ibv_destroy_cq(end->queue);
   if (end->channel != NULL) {
-    module_reveal(end->channel->fd);
+    if (end->channel->fd >= 0) module_reveal(end->channel->fd);
     ibv_destroy_comp_channel(end->channel);
   }
   if (end->out_region != NULL) ibv_dereg_mr(end->out_region);

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 static struct rdma_event_channel *events;
@@ -21,6 +20,7 @@ static size_t device_count;
 static struct mrv_end *ends;
 static int (*hide)(int fd);
 static void (*reveal)(int fd);
+static void (*empty)(int fd);
 static void (*unloading)(void);
 
 /// Moves a descriptor of a library's out of the application's way.
@@ -61,21 +61,26 @@ static void note_device(struct rdma_cm_id *id) {
 
 static bool is_used(const struct ibv_context *context) {
   for (const struct mrv_end *end = ends; end != NULL; end = end->next) {
-    if (end->id->verbs == context) return true;
+    if (end->id != NULL && end->id->verbs == context) return true;
   }
   return false;
 }
 
-/// Lets go of removed devices that no end uses any more. librdmacm keeps them open, and would not close the last device
-/// of a host: so their descriptors, whose numbers it still knows, become those of something else.
+/// Closes a descriptor of a library's that is hidden: close(2) would be refused it, as it is to the application.
+static void close_hidden(int *fd) {
+  module_reveal(*fd);
+  close(*fd);
+  *fd = -1;
+}
+
+/// Lets go of removed devices that no end uses any more. librdmacm itself closes a device only when it looks for
+/// another one and finds this one missing, and never the last one of a host: so it is left a device without
+/// descriptors.
 static void release_devices(void) {
   for (size_t i = device_count; i-- > 0;) {
     if (!devices[i].is_removed || is_used(devices[i].context)) continue;
-    int nothing = eventfd(0, EFD_CLOEXEC);
-    if (nothing < 0) return;
-    dup3(nothing, devices[i].context->cmd_fd, O_CLOEXEC);
-    dup3(nothing, devices[i].context->async_fd, O_CLOEXEC);
-    close(nothing);
+    close_hidden(&devices[i].context->cmd_fd);
+    close_hidden(&devices[i].context->async_fd);
     devices[i] = devices[--device_count];
   }
 }
@@ -109,9 +114,11 @@ __attribute__((destructor)) static void unload(void) {
   if (unloading != NULL) unloading();
 }
 
-static int module_open(int (*hider)(int fd), void (*revealer)(int fd), void (*unloader)(void)) {
+static int module_open(int (*hider)(int fd), void (*revealer)(int fd), void (*emptier)(int fd),
+                       void (*unloader)(void)) {
   hide = hider;
   reveal = revealer;
+  empty = emptier;
   unloading = unloader;
   if (events != NULL) return events->fd;
   events = rdma_create_event_channel();
@@ -134,7 +141,7 @@ static struct mrv_end *new_end(struct rdma_cm_id *id, uint64_t cookie) {
 }
 
 static void free_end(struct mrv_end *end) {
-  rdma_destroy_id(end->id);
+  if (end->id != NULL) rdma_destroy_id(end->id);
   if (end->next != NULL) end->next->previous = end->previous;
   *(end->previous != NULL ? &end->previous->next : &ends) = end->next;
   free(end);
@@ -244,33 +251,46 @@ static int module_reject(struct mrv_end *end, const void *data, size_t bytes) {
 }
 
 static void module_disconnect(struct mrv_end *end) {
-  rdma_disconnect(end->id);
+  if (end->id != NULL) rdma_disconnect(end->id);
 }
 
 static void module_destroy(struct mrv_end *end) {
   lane_destroy(end);
+  if (end->husk > 0) close_hidden(&end->husk);
   free_end(end);
   release_devices();
 }
 
-static void replace(int fd, int nothing) {
+/// The number of the channel stays taken: threads and sets may know it still.
+static void module_release(struct mrv_end *end) {
+  if (end->id == NULL) return;
+  if (end->channel != NULL) {
+    end->husk = end->channel->fd;
+    empty(end->husk);
+    end->channel->fd = -1;
+  }
+  lane_destroy(end);
+  rdma_destroy_id(end->id);
+  end->id = NULL;
+  release_devices();
+}
+
+static void replace(int fd) {
+  empty(fd);
   module_reveal(fd);
-  dup3(nothing, fd, O_CLOEXEC);
 }
 
 static void module_forget(void) {
   unloading = NULL;
-  int nothing = eventfd(0, EFD_CLOEXEC);
-  if (nothing < 0) return;
   for (struct mrv_end *end = ends; end != NULL; end = end->next) {
-    if (end->channel != NULL) replace(end->channel->fd, nothing);
+    if (end->channel != NULL) replace(end->channel->fd);
+    if (end->husk > 0) module_reveal(end->husk);
   }
   for (size_t i = 0; i < device_count; i++) {
-    replace(devices[i].context->cmd_fd, nothing);
-    replace(devices[i].context->async_fd, nothing);
+    replace(devices[i].context->cmd_fd);
+    replace(devices[i].context->async_fd);
   }
-  if (events != NULL) replace(events->fd, nothing);
-  close(nothing);
+  if (events != NULL) replace(events->fd);
 }
 
 const struct mrv_table *millrace_verbs(void) {
@@ -287,6 +307,7 @@ const struct mrv_table *millrace_verbs(void) {
       .reject = module_reject,
       .disconnect = module_disconnect,
       .destroy = module_destroy,
+      .release = module_release,
       .forget = module_forget,
       .write = lane_write,
       .send = lane_send,

@@ -7,9 +7,12 @@
 #include "millrace_verbs.h"
 
 struct mrv_end {
+  /// NULL when the device was let go of.
   struct rdma_cm_id *id;
   uint64_t cookie;
   struct ibv_comp_channel *channel;
+  /// The channel's descriptor when the device was let go of; 0 before that.
+  int husk;
   struct ibv_cq *queue;
   struct ibv_mr *out_region;
   struct ibv_mr *in_region;

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 /// Changes with anything in this file.
-#define MRV_VERSION 1
+#define MRV_VERSION 2
 
 /// One identifier of the connection manager, and the queue pair that hangs on it.
 struct mrv_end;
@@ -89,9 +89,10 @@ struct mrv_completion {
 struct mrv_table {
   int version;
   /// Opens the event channel; its descriptor, non-blocking. `hide` moves a descriptor out of the application's way and
-  /// gives its new number; `reveal` takes back that it is hidden, before it is closed.
+  /// gives its new number; `reveal` takes back that it is hidden, before it is closed; `empty` puts a descriptor of
+  /// nothing in the place of a hidden one.
   /// `unloading` is called when the libraries are about to be taken down, at the end of the process.
-  int (*open)(int (*hide)(int fd), void (*reveal)(int fd), void (*unloading)(void));
+  int (*open)(int (*hide)(int fd), void (*reveal)(int fd), void (*empty)(int fd), void (*unloading)(void));
   /// The next event, acknowledged: 1, 0 if there is none, or -errno.
   int (*next_event)(struct mrv_event *event);
   /// Listens at an address and port of RDMA_PS_TCP.
@@ -108,6 +109,9 @@ struct mrv_table {
   void (*disconnect)(struct mrv_end *end);
   /// Gives up the queue pair, the memory and the identifier.
   void (*destroy)(struct mrv_end *end);
+  /// The device is gone, and has to be let go of at once: gives up everything but the channel's number, which becomes a
+  /// descriptor of nothing until `destroy`. Under the lane's lock; nothing else may be called for the end from then on.
+  void (*release)(struct mrv_end *end);
 
   /// In the child of a fork: what is open is the parent's. Every descriptor of the module's is taken back from being
   /// hidden and made one of nothing, so that the parent's queue pairs go with the parent. The module is then good for

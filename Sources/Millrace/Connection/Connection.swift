@@ -18,6 +18,8 @@ enum Attempt: UInt8, AtomicRepresentable {
   case none
   /// The service thread has it: rendezvous, wireup or cutover.
   case underway
+  /// The service thread makes it `none` when it is time for the next attempt; see ``FabricRetry``.
+  case waiting
   /// It has a lane.
   case attached
   /// Never again; the reason is in ``Connection/reason``.

@@ -121,6 +121,7 @@ enum Forking {
   private static func abandonAttempt(_ c: ConnectionRef) {
     let keep = Pins.receiveGate | Pins.sendGate | Pins.closing
     c.pointee.pins.bitwiseAnd(keep, ordering: .relaxed)
+    if c.pointee.attempt.load(ordering: .relaxed) == .waiting { FabricRetry.recall(c) }
     guard c.pointee.attempt.load(ordering: .relaxed) == .underway else { return }
     if isInMotion(c) { return SharedLane.awaitParent(c) }
     closeInherited(&c.pointee.wireup.listener)

@@ -69,8 +69,10 @@ enum Policy {
       return
     }
     switch c.pointee.reason {
+    case .noDevice, .lockedMemory: if Verbs.isOpen, FabricRetry.wait(c) { return }
     case .noPeer, .busy, .raced, .sharedByFork, .laneAborted, .peerLeft, .chaos, .wireupTimeout, .nameTaken, .badWireup,
       .peerDeclined, .unaccountedIO, .operator, .laneFailed, .fabricUnreachable:
+      if c.pointee.wireup.fabric == .verbs, FabricRetry.wait(c) { return }
       guard c.pointee.attempts < mostAttempts else {
         if c.pointee.reason == .noPeer, c.pointee.attempts == mostAttempts { PeerMemory.noteSilence(c) }
         break

@@ -33,11 +33,14 @@ enum Operator {
 
   private static func returnToPolicy(_ c: ConnectionRef) {
     let attempt = c.pointee.attempt.load(ordering: .acquiring)
-    guard c.pointee.hasRole, attempt == .none || attempt == .refused && c.pointee.reason == .operator else { return }
+    guard c.pointee.hasRole,
+      attempt == .none || attempt == .waiting || attempt == .refused && c.pointee.reason == .operator
+    else { return }
     // Who wants lanes wants them now: also a connection whose peer was the one that left does not wait for its traffic
     // to double.
     c.pointee.attempts = 0
     Policy.admit(c)
+    if attempt == .waiting { FabricRetry.recall(c) }
     guard attempt == .refused else { return }
     c.pointee.reason = .none
     Stats.publish(c)

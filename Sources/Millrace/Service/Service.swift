@@ -103,7 +103,7 @@ enum Service {
         let others =
           Attaching.timed > 0 || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
-        let timeout = others < 0 || posting > 0 && posting < others ? posting : others
+        let timeout = sooner(sooner(others, posting), FabricRetry.look())
         Verbs.inService.unlock()
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)
@@ -118,6 +118,11 @@ enum Service {
         Verbs.inService.unlock()
       }
     }
+  }
+
+  /// The sooner of two times, of which -1 is never.
+  private static func sooner(_ one: Int, _ other: Int) -> Int {
+    one < 0 ? other : other < 0 ? one : min(one, other)
   }
 
   private static func handle(_ event: epoll_event) {

@@ -102,6 +102,17 @@ enum Table {
   /// The library is about to close it.
   static func reveal(_ fd: Int32) { mr_set_entry(fd, nil) }
 
+  /// Puts a descriptor of nothing in the place of a hidden one, whose number others know still.
+  static func empty(_ fd: Int32) {
+    let nothing = Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard nothing >= 0 else { return }
+    // The number lies above the soft limit, which dup3 minds.
+    let place = HiddenDescriptors.open()
+    _ = Kernel.call(Int(SYS_dup3), nothing, Int(fd), Int(O_CLOEXEC))
+    place.close()
+    Kernel.close(Int32(truncatingIfNeeded: nothing))
+  }
+
   static func closeHidden(_ fd: Int32) {
     guard fd >= 0 else { return }
     mr_set_entry(fd, nil)

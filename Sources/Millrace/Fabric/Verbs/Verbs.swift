@@ -30,10 +30,16 @@ enum Verbs {
     return reason
   }
 
+  /// Whether there is a fabric; what a device lacks at the moment it may have later.
+  static var isOpen: Bool {
+    if case .open = state { true } else { false }
+  }
+
   private static func load() -> DeclineReason? {
     guard let loaded = shim_load_verbs() else { return .noVerbs }
     table = loaded
-    let channel = loaded.pointee.open({ Table.hide($0) }, { Table.reveal($0) }, { Verbs.unloading() })
+    let channel = loaded.pointee.open(
+      { Table.hide($0) }, { Table.reveal($0) }, { Table.empty($0) }, { Verbs.unloading() })
     guard channel >= 0 else { return reason(for: channel) }
     Service.watchEvents(channel)
     return nil
@@ -56,6 +62,7 @@ enum Verbs {
     due.store(0, ordering: .relaxed)
     inService.reset()
     VerbsRetired.forked()
+    FabricRetry.forked()
     guard case .open = state else { return }
     table.pointee.forget()
     state = .untried

@@ -28,6 +28,14 @@ enum VerbsKey {
     return count > 0
   }
 
+  /// Compares what a peer has proved with what it had to, in a time that does not tell how much of it is right.
+  static func isSame(_ proof: Nonce, _ expected: Nonce) -> Bool {
+    (proof.high ^ expected.high) | (proof.low ^ expected.low) == 0
+  }
+
+  /// The same of a proof's first half.
+  static func isSame(_ proof: UInt64, _ expected: Nonce) -> Bool { proof ^ expected.high == 0 }
+
   /// The proof of one step; zero without a key.
   static func proof(_ step: Step, _ digest: UInt64, _ first: Nonce, _ second: Nonce = Nonce(0, 0)) -> Nonce {
     guard isDemanded else { return Nonce(0, 0) }

@@ -11,6 +11,10 @@ struct VerbsLane: ~Copyable {
   let lock = Lock()
   /// The queue pair; nil once it is given up.
   var end: OpaquePointer?
+  /// What is left of it when its device is gone; destroyed with the lane.
+  var husk: OpaquePointer?
+  /// The peer has broken the protocol.
+  let isHostile = Atomic<Bool>(false)
   /// Work requests may be posted. False before both ends are there, and when the lane has failed.
   var isUp = false
   /// The lane has failed or the peer has left it, and the service thread has not seen to it yet.
@@ -133,12 +137,24 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
   /// Gives the queue pair up: the service thread destroys it, once what was posted has arrived. Any thread.
   func retire() {
     pointee.lock.lock()
-    let end = pointee.end
+    let end = pointee.end ?? pointee.husk
     let inFlight = pointee.isUp ? pointee.inFlight : 0
     pointee.end = nil
+    pointee.husk = nil
     pointee.isUp = false
     pointee.lock.unlock()
     if let end { VerbsRetired.add(end, inFlight: inFlight) }
+  }
+
+  /// The device is gone, and its removal waits until this process has let go of it; leaving the lane may take longer. Service
+  /// thread.
+  func release() {
+    pointee.lock.lock()
+    defer { pointee.lock.unlock() }
+    guard let end = pointee.end else { return }
+    Verbs.table.pointee.release(end)
+    pointee.husk = end
+    pointee.end = nil
   }
 
   /// The module is going away; the process ends. A thread of it may hold the lock for good.
@@ -148,6 +164,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
       cl_pause()
     }
     pointee.end = nil
+    pointee.husk = nil
     pointee.isUp = false
     pointee.lock.unlock()
   }

@@ -303,7 +303,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     guard let notice = VerbsNotice(decoding: at, count: Int(completion.bytes)) else { return breakOff(c) }
     takeImmediate(notice.immediate, c)
     if !pointee.isTrusted.load(ordering: .relaxed) {
-      guard notice.proof == pointee.expectedProof else { return breakOff(c) }
+      guard VerbsKey.isSame(notice.proof, pointee.expectedProof) else { return breakOff(c) }
       pointee.isTrusted.store(true, ordering: .releasing)
     }
     let peer = peer(c)
@@ -328,6 +328,8 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
   /// The peer does not keep to the protocol.
   private func breakOff(_ c: ConnectionRef) {
     Stats.count(.hostileMessages)
+    // Releases to the service thread, which decides what becomes of the connection. Partner: VerbsWireup.lost.
+    pointee.isHostile.store(true, ordering: .releasing)
     _ = fail()
   }
 }

@@ -43,6 +43,18 @@ enum VerbsRetired {
     return count > 0
   }
 
+  /// The device of an end is gone, and whatever is under way on it: nothing is waited for any more. Service thread.
+  static func removed(_ end: OpaquePointer) {
+    lock.lock()
+    defer { lock.unlock() }
+    guard let entries else { return }
+    var index = 0
+    while index < count {
+      if entries[index].end == end { entries[index].deadline = 0 }
+      index += 1
+    }
+  }
+
   private static func takeFinished() -> OpaquePointer? {
     lock.lock()
     defer { lock.unlock() }

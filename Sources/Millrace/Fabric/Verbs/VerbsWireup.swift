@@ -70,18 +70,22 @@ enum VerbsWireup {
     else { return disown(event) }
     if event.kind == Int32(MRV_REQUEST.rawValue) { return requested(c, event) }
     if event.end == c.pointee.wireup.end { return stepped(c, event) }
-    guard let lane = c.pointee.verbs, lane.pointee.end == event.end else { return }
+    guard let lane = c.pointee.verbs, lane.pointee.end == event.end else { return disown(event) }
     switch mrv_event_kind(UInt32(event.kind)) {
     case MRV_ESTABLISHED: if c.pointee.wireup.stage == .called { Attaching.wired(c) }
-    case MRV_DISCONNECTED, MRV_REMOVED, MRV_UNREACHABLE, MRV_REJECTED: if lost(c) { Verbs.summon() }
+    case MRV_REMOVED:
+      if lost(c) { Verbs.summon() }
+      c.pointee.verbs?.release()
+    case MRV_DISCONNECTED, MRV_UNREACHABLE, MRV_REJECTED: if lost(c) { Verbs.summon() }
     default: break
     }
   }
 
   /// An event that is about nobody any more. A caller is turned away.
   private static func disown(_ event: mrv_event) {
-    guard event.kind == Int32(MRV_REQUEST.rawValue), let end = event.end else { return }
-    turnAway(end, .raced)
+    guard let end = event.end else { return }
+    if event.kind == Int32(MRV_REMOVED.rawValue) { VerbsRetired.removed(end) }
+    if event.kind == Int32(MRV_REQUEST.rawValue) { turnAway(end, .raced) }
   }
 
   private static func turnAway(_ end: OpaquePointer, _ reason: DeclineReason) {
@@ -92,6 +96,10 @@ enum VerbsWireup {
 
   /// The next step of an end that calls.
   private static func stepped(_ c: ConnectionRef, _ event: mrv_event) {
+    // A listener's device is gone; it listens again when there is one.
+    if c.pointee.wireup.stage == .listening, event.kind == Int32(MRV_REMOVED.rawValue) {
+      return Attaching.refuse(c, .noDevice)
+    }
     guard c.pointee.wireup.stage == .calling, let end = c.pointee.wireup.end else { return }
     switch mrv_event_kind(UInt32(event.kind)) {
     case MRV_ADDRESS:
@@ -145,7 +153,7 @@ enum VerbsWireup {
     }
     guard offer.version == VerbsOffer.version else { return turnAway(end, .versionMismatch) }
     let proof = VerbsKey.proof(.request, offer.digest, offer.nonce)
-    guard offer.hasKey == VerbsKey.isDemanded, offer.proof == proof.high else {
+    guard offer.hasKey == VerbsKey.isDemanded, VerbsKey.isSame(offer.proof, proof) else {
       // The true peer may still come.
       Stats.decline(.keyMismatch)
       return turnAway(end, .keyMismatch)
@@ -189,7 +197,7 @@ enum VerbsWireup {
     else { return Attaching.refuse(c, .badWireup) }
     let nonce = c.pointee.nonce
     guard reply.hasKey == VerbsKey.isDemanded,
-      reply.proof == VerbsKey.proof(.reply, reply.digest, nonce, reply.nonce).high
+      VerbsKey.isSame(reply.proof, VerbsKey.proof(.reply, reply.digest, nonce, reply.nonce))
     else { return Attaching.refuse(c, .keyMismatch) }
     lane.pointee.ownProof = VerbsKey.proof(.confirmation, reply.digest, nonce, reply.nonce)
     c.pointee.wireup.end = nil
@@ -257,6 +265,11 @@ enum VerbsWireup {
   static func lost(_ c: ConnectionRef) -> Bool {
     guard let lane = c.pointee.verbs else { return false }
     lane.takeDown(c)
+    // Until the marks have shown who is at the other end, somebody else may be to blame, and TCP goes on.
+    if lane.pointee.isHostile.load(ordering: .acquiring), c.pointee.wireup.stage == .attached {
+      Leaving.abort(c)
+      return false
+    }
     if c.pointee.wireup.stage == .attached, !Leaving.peerIsGone(c), !Leaving.kernelHasEnded(c) {
       if lane.pointee.lostAt == 0 { lane.pointee.lostAt = Kernel.now() }
       if Kernel.now() &- lane.pointee.lostAt < grace {
