@@ -121,7 +121,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .threadsExhausted: "The service thread could not be started."
     case .wireupTimeout: "The peer did not finish the wireup in time."
     case .laneAborted: "The lane failed before the stream had moved onto it."
-    case .splice: "The program moves this connection's data with splice or tee."
+    case .splice: "The program reads or moves this connection's data past read and write: splice, tee, an option."
     case .notConnected: "The connection was not established, or no longer, when a lane was tried."
     case .unsupportedFamily: "The socket is not a TCP connection over IPv4 or IPv6."
     case .raced: "The descriptor was closed or replaced while a lane was being agreed."

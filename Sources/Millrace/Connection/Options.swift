@@ -27,6 +27,9 @@ enum Options {
     length: UnsafeMutablePointer<UInt32>?
   ) -> Int32? {
     if level == Self.level { return own(c, name, value, length) }
+    if let reason = takesStream(level: level, name: name), name == TCP_ZEROCOPY_RECEIVE {
+      Descriptors.decline(c, reason)
+    }
     if level == SOL_SOCKET, name == SO_ERROR {
       let error = c.pointee.pendingError.exchange(0, ordering: .acquiringAndReleasing)
       if error != 0 { return put(error, value, length) }
@@ -54,27 +57,56 @@ enum Options {
     return 0
   }
 
-  /// The kernel has set an option: takes over what a lane has to honour itself.
-  static func changed(_ c: ConnectionRef, level: Int32, name: Int32) {
-    if level == SOL_SOCKET {
-      switch name {
-      case SO_RCVTIMEO, SO_SNDTIMEO: readTimeouts(c)
-      default: break
-      }
+  /// What must not be asked of the kernel, or told to it, while the stream is not the kernel's: it takes the stream over, shows
+  /// its state, or reads from it. Called before.
+  static func takesStream(level: Int32, name: Int32) -> DeclineReason? {
+    // The offset of a peek moves with what the kernel is read, records too.
+    if level == SOL_SOCKET { return name == SO_PEEK_OFF ? .splice : nil }
+    guard level == Int32(IPPROTO_TCP) else { return nil }
+    switch name {
+    case TCP_ULP: return .kernelTLS
+    case TCP_REPAIR, TCP_ZEROCOPY_RECEIVE: return .splice
+    default: return nil
     }
   }
 
-  /// Why a connection cannot be on a lane once this option is set; nil if it can.
-  static func objection(level: Int32, name: Int32) -> DeclineReason? {
+  /// The kernel has set an option: takes over what a lane has to honour itself. What it cannot honour, it says.
+  static func changed(_ c: ConnectionRef, level: Int32, name: Int32) -> DeclineReason? {
     if level == SOL_SOCKET {
       switch name {
-      // What comes of these is on the error queue, or in control messages of the kernel's.
-      case SO_RCVLOWAT, SO_ZEROCOPY, SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING: return .socketOption
-      default: return nil
+      case SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW: readTimeouts(c)
+      default: break
       }
     }
-    guard level == Int32(IPPROTO_TCP) else { return nil }
-    return name == TCP_ULP ? .kernelTLS : name == TCP_INQ ? .socketOption : nil
+    return isInTheWay(c.pointee.fd, level, name) ? .socketOption : nil
+  }
+
+  /// Whether the socket has an option that a lane cannot honour. An accepted one has its listener's.
+  static func isInTheWay(_ fd: Int32) -> Bool {
+    isInTheWay(fd, SOL_SOCKET, SO_RCVLOWAT) || isInTheWay(fd, SOL_SOCKET, SO_PEEK_OFF)
+      || isInTheWay(fd, SOL_SOCKET, SO_ZEROCOPY) || isInTheWay(fd, SOL_SOCKET, SO_TIMESTAMP)
+      || isInTheWay(fd, SOL_SOCKET, SO_TIMESTAMPNS) || isInTheWay(fd, SOL_SOCKET, SO_TIMESTAMPING)
+      || isInTheWay(fd, Int32(IPPROTO_TCP), TCP_INQ)
+  }
+
+  private static func isInTheWay(_ fd: Int32, _ level: Int32, _ name: Int32) -> Bool {
+    guard let harmless = harmless(level, name), let value = Kernel.option(fd, level, name) else { return false }
+    return value != harmless
+  }
+
+  /// Of an option that only the kernel can honour, the value with which nothing comes of it.
+  private static func harmless(_ level: Int32, _ name: Int32) -> Int32? {
+    if level == Int32(IPPROTO_TCP) { return name == TCP_INQ ? 0 : nil }
+    guard level == SOL_SOCKET else { return nil }
+    switch name {
+    case SO_RCVLOWAT: return 1
+    case SO_PEEK_OFF: return -1
+    // What comes of these is on the error queue, or in control messages of the kernel's.
+    case SO_ZEROCOPY, SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING, SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW,
+      SO_TIMESTAMPING_NEW:
+      return 0
+    default: return nil
+    }
   }
 
   /// SO_RCVTIMEO and SO_SNDTIMEO as the kernel has them.

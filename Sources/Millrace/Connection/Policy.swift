@@ -123,12 +123,7 @@ enum Policy {
     let flags = Kernel.statusFlags(fd)
     if flags & O_ASYNC != 0 { return .asyncSignals }
     c.pointee.nonblocking.store(flags & O_NONBLOCK != 0, ordering: .relaxed)
-    // An accepted socket has its listener's options.
-    if Kernel.option(fd, SOL_SOCKET, SO_RCVLOWAT) != 1 || isSet(fd, SOL_SOCKET, SO_ZEROCOPY)
-      || isSet(fd, SOL_SOCKET, SO_TIMESTAMPING) || isSet(fd, Int32(IPPROTO_TCP), TCP_INQ)
-    {
-      return .socketOption
-    }
+    if Options.isInTheWay(fd) { return .socketOption }
     Options.readTimeouts(c)
     return nil
   }
@@ -144,10 +139,6 @@ enum Policy {
   }
 
   nonisolated(unsafe) private static var nextLook: UInt64 = 0
-
-  private static func isSet(_ fd: Int32, _ level: Int32, _ name: Int32) -> Bool {
-    (Kernel.option(fd, level, name) ?? 0) != 0
-  }
 
   private static func addresses(_ c: ConnectionRef) -> Bool {
     guard let local = name(c.pointee.fd, Int(SYS_getsockname)), let peer = name(c.pointee.fd, Int(SYS_getpeername))

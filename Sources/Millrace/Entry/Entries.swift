@@ -164,7 +164,7 @@ public func millraceGetsockopt(
 
 @c(millrace_setsockopt_before)
 public func millraceSetsockoptBefore(_ fd: Int32, _ level: Int32, _ name: Int32) {
-  guard let reason = Options.objection(level: level, name: name) else { return }
+  guard let reason = Options.takesStream(level: level, name: name) else { return }
   Descriptors.decline(fd, reason)
 }
 
@@ -173,7 +173,7 @@ public func millraceSetsockoptDone(
   _ fd: Int32, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32
 ) {
   guard let c = Table.connection(fd) else { return }
-  Options.changed(c, level: level, name: name)
+  if let reason = Options.changed(c, level: level, name: name) { Descriptors.decline(c, reason) }
 }
 
 @c(millrace_ioctl)
