@@ -4,8 +4,8 @@
           oneway:   messages of SIZE bytes from the asking end for AMOUNT milliseconds
           connect:  connect, four round trips of SIZE bytes, close, for AMOUNT milliseconds
    WAIT   block, poll, epoll (level-triggered), edge (EPOLLET)
-   With WORK_STOP in the environment each end of a ping-pong raises SIGSTOP after the warm-up, for who counts from
-   there. The asking end prints a line of JSON; the serving end of a ping-pong one with its own use of the processor. */
+   The warm-up of a ping-pong ends when the connection rides a lane, if it is to have one. With WORK_STOP in the
+   environment each end raises SIGSTOP then, for who counts from there. The asking end prints a line of JSON; the serving end of a ping-pong one with its own use of the processor. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SOL_MILLRACE = 0x4d4c, MILLRACE_PATH = 1, PATH_ON_LANE = 2, WARM_UP = 300 };
+enum { SOL_MILLRACE = 0x4d4c, MILLRACE_PATH = 1, PATH_ON_LANE = 2, WARM_UP = 300, LAST_COLD = 0x7f };
 enum wait { BLOCK, POLL, EPOLL, EDGE };
 
 static enum wait waiting;
@@ -149,22 +149,35 @@ static int on_lane(int fd) {
   return getsockopt(fd, SOL_MILLRACE, MILLRACE_PATH, &path, &length) == 0 && path == PATH_ON_LANE;
 }
 
+/* Whether more rounds are wanted before anything is measured: the first ones, and those without a lane that is to come. */
+static int is_cold(int fd, long round, double start) {
+  int path = 0;
+  socklen_t length = sizeof path;
+  if (round < WARM_UP) return 1;
+  if (getsockopt(fd, SOL_MILLRACE, MILLRACE_PATH, &path, &length) != 0 || path == PATH_ON_LANE) return 0;
+  return now() - start < 15;
+}
+
 static void serve_rounds(int fd, char *buffer, size_t size) {
   double user[2] = {0}, kernel[2] = {0};
   long rounds = 0;
+  int lane = 0;
   while (receive_all(fd, buffer, size)) {
-    if (++rounds == WARM_UP) {
+    /* What is sent between two SIGSTOPs is between two of the other end's. */
+    if (buffer[0] == LAST_COLD) {
+      lane = on_lane(fd);
       count_from_or_to_here();
       used(&user[0], &kernel[0]);
+      rounds = -1;
     }
+    rounds++;
     send_all(fd, buffer, size);
   }
   used(&user[1], &kernel[1]);
   count_from_or_to_here();
-  rounds -= WARM_UP;
   if (rounds > 0)
-    printf("{\"user\": %.6f, \"kernel\": %.6f}\n", (user[1] - user[0]) / (double)rounds,
-           (kernel[1] - kernel[0]) / (double)rounds);
+    printf("{\"user\": %.6f, \"kernel\": %.6f, \"lane\": %d}\n", (user[1] - user[0]) / (double)rounds,
+           (kernel[1] - kernel[0]) / (double)rounds, lane);
   fflush(stdout);
 }
 
@@ -177,23 +190,23 @@ static void serve_messages(int fd, char *buffer, size_t size) {
   send_all(fd, (char *)&messages, sizeof messages);
 }
 
+static void ask_once(int fd, char *buffer, size_t size, int content) {
+  memset(buffer, content, size);
+  send_all(fd, buffer, size);
+  if (!receive_all(fd, buffer + size, size)) fail("the server hung up");
+  if (memcmp(buffer, buffer + size, size) != 0) fail("the answer differs");
+}
+
 static void ask_rounds(int fd, char *buffer, size_t size, long amount) {
-  double start = 0, user[2] = {0}, kernel[2] = {0};
-  long sent = 0;
-  int lane = 0;
-  for (long round = 0; round < amount + WARM_UP; round++) {
-    if (round == WARM_UP) {
-      lane = on_lane(fd);
-      sent = packets();
-      used(&user[0], &kernel[0]);
-      count_from_or_to_here();
-      start = now();
-    }
-    memset(buffer, (int)(round & 0xff), size);
-    send_all(fd, buffer, size);
-    if (!receive_all(fd, buffer + size, size)) fail("the server hung up");
-    if (memcmp(buffer, buffer + size, size) != 0) fail("the answer differs");
-  }
+  double start = now(), user[2] = {0}, kernel[2] = {0};
+  for (long round = 0; is_cold(fd, round, start); round++) ask_once(fd, buffer, size, (int)(round % LAST_COLD));
+  ask_once(fd, buffer, size, LAST_COLD);
+  int lane = on_lane(fd);
+  long sent = packets();
+  used(&user[0], &kernel[0]);
+  count_from_or_to_here();
+  start = now();
+  for (long round = 0; round < amount; round++) ask_once(fd, buffer, size, (int)(round % LAST_COLD));
   double seconds = now() - start, rounds = (double)amount;
   count_from_or_to_here();
   used(&user[1], &kernel[1]);

@@ -60,7 +60,7 @@ def work(kind, size, waiting, amount):
         if kind == "pingpong":
             server.child.wait(20)
             own = json.loads(last_line(server.text()))
-            answer.update({name: answer[name] + own[name] for name in ("user", "kernel")})
+            answer.update({name: answer[name] + own[name] for name in ("user", "kernel")}, lane=answer["lane"] & own["lane"])
         return answer
     return measure
 
@@ -73,7 +73,9 @@ def stepped(size, waiting, amount):
         server.says("listening", 20)
         asked = ends.call(step, WORK, "ask", SERVER, 7000, "pingpong", size, waiting, amount, WORK_STOP="1")
         server.child.wait(20)
-        return sum(json.loads(last_line(text))["steps"] for text in (asked, server.text()))
+        # The program's own line comes before the count.
+        lines = [[json.loads(line) for line in text.splitlines() if line.startswith("{")] for text in (asked, server.text())]
+        return sum(own[-1]["steps"] for own in lines), min(own[0].get("lane", 0) for own in lines)
     return measure
 
 
@@ -82,7 +84,7 @@ def steps(size, waiting):
     few, many = 2, 10
     def measure(ends):
         counts = [stepped(size, waiting, amount)(ends) for amount in (few, many)]
-        return {"value": (counts[1] - counts[0]) / (many - few)}
+        return {"value": (counts[1][0] - counts[0][0]) / (many - few), "lane": counts[0][1] & counts[1][1]}
     return measure
 
 
