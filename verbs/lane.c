@@ -9,6 +9,7 @@
 
 /// What is asked of a device for inline data: a small message then needs no look at the memory region.
 #define WANTED_INLINE 256
+#define MOST_UNACKNOWLEDGED 64
 
 /// The NUMA node of a device, or -1.
 static int node_of(struct ibv_context *context) {
@@ -93,9 +94,17 @@ int lane_prepare(struct mrv_end *end, const struct mrv_memory *memory, struct mr
   return 0;
 }
 
+static void acknowledge(struct mrv_end *end) {
+  if (end->unacknowledged > 0) ibv_ack_cq_events(end->queue, end->unacknowledged);
+  end->unacknowledged = 0;
+}
+
 void lane_destroy(struct mrv_end *end) {
   if (end->id != NULL && end->id->qp != NULL) rdma_destroy_qp(end->id);
-  if (end->queue != NULL) ibv_destroy_cq(end->queue);
+  if (end->queue != NULL) {
+    acknowledge(end);
+    ibv_destroy_cq(end->queue);
+  }
   if (end->channel != NULL) {
     if (end->channel->fd >= 0) module_reveal(end->channel->fd);
     ibv_destroy_comp_channel(end->channel);
@@ -193,7 +202,8 @@ int lane_drain(struct mrv_end *end) {
   int saved = errno;
   // Armed once, the completion queue gives one event.
   int count = ibv_get_cq_event(end->channel, &queue, &context) == 0 ? 1 : 0;
-  if (count > 0) ibv_ack_cq_events(end->queue, 1);
+  end->unacknowledged += (unsigned)count;
+  if (end->unacknowledged >= MOST_UNACKNOWLEDGED) acknowledge(end);
   errno = saved;
   return count;
 }

@@ -19,6 +19,9 @@ struct mrv_end {
   struct ibv_mr *inbox_region;
   struct mrv_memory memory;
   uint32_t largest_inline;
+  /// Events of the channel that are taken and not yet acknowledged: that takes a lock, and is owed before the queue
+  /// goes.
+  unsigned unacknowledged;
   /// All ends of the process.
   struct mrv_end *next, *previous;
 };

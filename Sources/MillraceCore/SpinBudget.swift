@@ -3,8 +3,6 @@
 /// Spinning pays when the peer answers within about the price of a sleep and a wake-up. It must stop by itself where it
 /// does not: a machine with fewer free cores than spinners preempts them, and their waits then outlast any budget.
 public struct SpinBudget: Sendable {
-  /// Running mean of the waits that a spin saw through, in cycles.
-  private var usual: UInt64 = 0
   /// Spins in a row that ended in a sleep.
   private var losses: UInt32 = 0
   /// Waits that go straight to sleep before the next trial.
@@ -27,11 +25,10 @@ public struct SpinBudget: Sendable {
     return limit
   }
 
-  /// The wait ended while spinning, after `cycles`.
+  /// The wait ended while spinning.
   @inline(__always)
-  public mutating func won(after cycles: UInt64) {
+  public mutating func won() {
     losses = 0
-    usual = usual &- (usual >> 3) &+ (cycles >> 3)
   }
 
   /// The budget ran out, or the processor was taken away.

@@ -24,7 +24,7 @@ import Testing
       #expect(budget.begin(limit: limit) == limit)
       budget.lost()
       #expect(budget.begin(limit: limit) == limit)
-      budget.won(after: 10)
+      budget.won()
     }
   }
 
@@ -43,7 +43,7 @@ import Testing
     var budget = SpinBudget()
     for _ in 0..<20 { budget.lost() }
     #expect(waitsAsleep(&budget) == 256)
-    budget.won(after: 10)
+    budget.won()
     budget.lost()
     #expect(waitsAsleep(&budget) == 0)
     budget.lost()

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from session import check, free_port, random_bytes
+from session import PATIENCE, check, free_port, random_bytes
 
 COMPARE = pathlib.Path(__file__).parent / "peers" / "compare.lua"
 SIZES = {"small": 1024, "middle": 100 * 1024, "large": 10 * 1024 * 1024}
@@ -67,11 +67,12 @@ def fetch_and_compare(session, port):
 def load_and_compare(session, port, name, connections=16, threads=2, seconds=1):
     """wrk on one file, each body compared inside wrk."""
     environment = session.environment("client", EXPECT_FILE=str(session.path(f"www/{name}")))
-    out = session.call("wrk", ["wrk", "-t", threads, "-c", connections, "-d", f"{seconds}s", "-s", COMPARE,
+    out = session.call("wrk", ["wrk", "-t", threads, "-c", connections, "-d", f"{seconds * PATIENCE}s",
+                               "--timeout", f"{2 * PATIENCE}s", "-s", COMPARE,
                                f"http://127.0.0.1:{port}/{name}"], environment=environment).decode()
     match = re.search(r"compared good=(\d+) bad=(\d+)", out)
     check(match, f"wrk did not end as it should: {out}")
     good, bad = map(int, match.groups())
     check(bad == 0 and "Socket errors" not in out, f"wrk saw {bad} wrong bodies of {good + bad}:\n{out}")
-    check(good >= connections, f"wrk compared only {good} bodies")
+    check(good >= connections, f"wrk compared only {good} bodies:\n{out}")
     return good

@@ -31,6 +31,10 @@ class Failure(Exception):
     """A check of a scenario that did not hold."""
 
 
+# How many times slower than a usual machine this one is: an emulated processor needs longer for the same.
+PATIENCE = int(os.environ.get("PATIENCE", "1"))
+
+
 def check(condition, message):
     if not condition:
         raise Failure(message)
@@ -199,6 +203,7 @@ class Session:
 
     def call(self, name, arguments, side="client", timeout=40, data=None, environment=None):
         """Runs a program to its end and returns its standard output as bytes. It must succeed."""
+        timeout *= PATIENCE
         log = self.path(f"{name}.err")
         self.logs.append(log)
         with open(log, "ab") as errors:

@@ -247,7 +247,7 @@ enum Receive {
     while true {
       Fabric.look(c)
       if !c.pointee.consumer!.isEmpty() {
-        c.pointee.receiveSpin.won(after: last &- start)
+        c.pointee.receiveSpin.won()
         return true
       }
       cl_pause()
@@ -266,8 +266,9 @@ enum Receive {
 
   /// Arms, looks once more, and releases the lock. Nil if there is something after all (the lock is still held).
   private static func prepareSleep(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
-    // The flag may have been changed where we do not see it: another process, a raw system call.
-    if Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+    // The flag may have been changed where we do not see it, by another process. None has a descriptor of what rides on verbs.
+    let isOurs = !Fabric.hasWords(c) && c.pointee.receivePath.load(ordering: .relaxed) == .lane
+    if !isOurs, Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
       c.pointee.nonblocking.store(true, ordering: .relaxed)
       return nil
     }

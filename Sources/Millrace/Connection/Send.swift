@@ -223,7 +223,7 @@ enum Send {
       guard c.pointee.producer!.refresh() else { return true }
       // The consumer is at work: a quarter is worth a copy.
       if c.pointee.producer!.room >= c.pointee.producer!.capacity / 4 {
-        c.pointee.sendSpin.won(after: last &- start)
+        c.pointee.sendSpin.won()
         return true
       }
       cl_pause()
@@ -246,15 +246,7 @@ enum Send {
     }
     Waiters.startClock(call, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
     Waiters.heedSignals(call)
-    guard Fabric.hasWords(c) else { return prepareBell(call, c) }
-    let word = c.pointee.segment!.side(c.pointee.laneRole).writerArm
-    Waiters.sleep(call, on: word)
-    guard c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c),
-      !c.pointee.isFamily || !SharedLane.mustLook(c)
-    else {
-      Waiters.disarm(word, c)
-      return nil
-    }
+    guard Fabric.hasWords(c) ? armWord(call, c) : armBell(call, c) else { return nil }
     _ = c.pin(Pins.sleeper)
     call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
     c.pointee.sendLock.unlock()
@@ -262,20 +254,30 @@ enum Send {
     return MR_SLEEP
   }
 
-  /// As ``prepareSleep(_:_:)``, where there is no word to sleep on.
-  private static func prepareBell(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
+  /// False if there is something to do, and nothing is armed any more.
+  private static func armWord(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> Bool {
+    let word = c.pointee.segment!.side(c.pointee.laneRole).writerArm
+    Waiters.sleep(call, on: word)
+    if c.pointee.producer!.mustWait(arming: ArmBits.futex), !mustAskKernel(c),
+      !c.pointee.isFamily || !SharedLane.mustLook(c)
+    {
+      return true
+    }
+    Waiters.disarm(word, c)
+    return false
+  }
+
+  /// As ``armWord(_:_:)``, where there is no word to sleep on.
+  private static func armBell(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> Bool {
     BellSleep.enter(call, c)
     Fabric.arm(c, forRoom: true)
-    guard c.pointee.sendPath.load(ordering: .relaxed) == .moving || c.pointee.producer!.refresh(),
+    if c.pointee.sendPath.load(ordering: .relaxed) == .moving || c.pointee.producer!.refresh(),
       c.pointee.producer!.isCrowded, !mustAskKernel(c)
-    else {
-      BellSleep.leave(call, c)
-      return nil
+    {
+      return true
     }
-    _ = c.pin(Pins.sleeper)
-    call.pointee.pin = Int32(MR_PIN_SLEEPER.rawValue)
-    c.pointee.sendLock.unlock()
-    return MR_SLEEP
+    BellSleep.leave(call, c)
+    return false
   }
 
   private static func woken(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {

@@ -203,7 +203,7 @@ enum EpollWait {
       let now = cl_cycles()
       if wait.pointee.found == 0, now &- set.pointee.lastLook > set.pointee.lookAfter { look(wait, set, now) }
       if wait.pointee.found > 0 {
-        set.pointee.spin.won(after: now &- start)
+        set.pointee.spin.won()
         Stats.count(.spinsWon)
         return true
       }

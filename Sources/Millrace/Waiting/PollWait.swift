@@ -206,7 +206,7 @@ enum PollWait {
     var last = start
     while true {
       if lookAtLanes(wait) > 0 {
-        c.pointee.receiveSpin.won(after: last &- start)
+        c.pointee.receiveSpin.won()
         return true
       }
       cl_pause()

@@ -5,7 +5,8 @@
           connect:  connect, four round trips of SIZE bytes, close, for AMOUNT milliseconds
    WAIT   block, poll, epoll (level-triggered), edge (EPOLLET)
    The warm-up of a ping-pong ends when the connection rides a lane, if it is to have one. With WORK_STOP in the
-   environment each end raises SIGSTOP then, for who counts from there. The asking end prints a line of JSON; the serving end of a ping-pong one with its own use of the processor. */
+   environment each end raises SIGSTOP then, for who counts from there. The asking end prints a line of JSON; the
+   serving end of a ping-pong one with its own use of the processor. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -149,7 +150,8 @@ static int on_lane(int fd) {
   return getsockopt(fd, SOL_MILLRACE, MILLRACE_PATH, &path, &length) == 0 && path == PATH_ON_LANE;
 }
 
-/* Whether more rounds are wanted before anything is measured: the first ones, and those without a lane that is to come. */
+/* Whether more rounds are wanted before anything is measured: the first ones, and those without a lane that is to come.
+ */
 static int is_cold(int fd, long round, double start) {
   int path = 0;
   socklen_t length = sizeof path;

@@ -105,7 +105,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
   private func peer(_ c: ConnectionRef) -> SideControl { c.pointee.segment!.side(c.pointee.laneRole.peer) }
 
   private func hasLeftOver(_ c: ConnectionRef) -> Bool {
-    pointee.posted != own(c).tail.pointee.load(ordering: .acquiring) || dueNotice(c) != pointee.told
+    pointee.posted != own(c).tail.pointee.load(ordering: .acquiring) || !isAllTold(c)
   }
 
   /// Posts what is to be posted now. What has to wait is posted when a completion is taken, or by the service thread.
@@ -121,7 +121,7 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
         toEnd: segment.ringBytes &- offset, isLast: isLast)
       guard bytes > 0, write(end, c, offset: offset, bytes: bytes, isLast: isLast) else { break }
     }
-    let isNoticed = dueNotice(c) == pointee.told || notify(end, c)
+    let isNoticed = isAllTold(c) || notify(end, c)
     if pointee.posted != tail || !isNoticed { owe() } else { pointee.owes.store(false, ordering: .relaxed) }
     if pointee.posted != tail { return }
     let untoldBytes = own(c).head.pointee.load(ordering: .relaxed) &- pointee.toldHead.load(ordering: .relaxed)
@@ -199,6 +199,22 @@ extension UnsafeMutablePointer where Pointee == VerbsLane {
     notice.isFlipped = c.pointee.laneRole == .leader && c.pointee.isFlipped
     notice.proof = pointee.ownProof
     return notice
+  }
+
+  /// Whether ``dueNotice(_:)`` is what the peer was told last: asked for every message, and answered without making it.
+  @inline(__always)
+  private func isAllTold(_ c: ConnectionRef) -> Bool {
+    let own = own(c)
+    let finish = own.finish.pointee.load(ordering: .acquiring)
+    if finish != pointee.told.finish, pointee.posted == own.tail.pointee.load(ordering: .acquiring) { return false }
+    guard own.cut.pointee.load(ordering: .acquiring) == pointee.told.cut,
+      own.fixedCut.pointee.load(ordering: .acquiring) == pointee.told.fixedCut,
+      own.recordsTaken.pointee.load(ordering: .acquiring) == pointee.told.recordsTaken,
+      pointee.ownProof == pointee.told.proof
+    else { return false }
+    if c.pointee.laneRole == .leader { return c.pointee.isFlipped == pointee.told.isFlipped }
+    let stage = c.pointee.segment!.header.stage.pointee.load(ordering: .acquiring)
+    return (stage == LaneStage.learned) == pointee.told.hasLearned
   }
 
   private func notify(_ end: OpaquePointer, _ c: ConnectionRef) -> Bool {
