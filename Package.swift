@@ -30,6 +30,8 @@ let shimSettings: [CSetting] = [
   .define("_GNU_SOURCE"),
   .unsafeFlags([
     "-fvisibility=hidden", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-ftls-model=initial-exec",
+    // Debian 12's valgrind gives up on DWARF 5.
+    "-gdwarf-4",
     // An entry for a descriptor that is left alone is a look at the table and a jump.
     "-momit-leaf-frame-pointer",
   ]),

@@ -132,6 +132,8 @@ struct Connection: ~Copyable {
 
   /// Changes when something other than the ring may let a sleeper go on: a futex of this process.
   let changes = Atomic<UInt32>(0)
+  /// How often the stream has begun to move: since 0 there was no mark that a wait could have taken for data.
+  let moves = Atomic<UInt32>(0)
   /// How many threads sleep on the bell by poll.
   let pollSleepers = Atomic<UInt32>(0)
   var receiveSpin = SpinBudget()

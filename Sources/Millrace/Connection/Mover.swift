@@ -76,6 +76,8 @@ enum Mover {
     c.pointee.wireup.wantsQuiet = true
     let pins = c.pointee.pins.bitwiseOr(Pins.sendGate | Pins.receiveGate, ordering: .sequentiallyConsistent).newValue
     if c.pointee.sendPath.load(ordering: .relaxed) == .kernel {
+      // Partner: PollWait.isStale.
+      c.pointee.moves.wrappingAdd(1, ordering: .releasing)
       c.send(on: .moving)
       c.receive(on: .moving)
       Registrations.toLane(c)

@@ -23,9 +23,9 @@ enum PollWait {
     // Bytes that have arrived may wait for no more than somebody to take the mark before them.
     forEachLane(wait) { if $0.pointee.receivePath.load(ordering: .acquiring) == .moving { Mover.advance($0) } }
     let ready = lookAtLanes(wait)
-    if ready > 0 || wait.pointee.deadline == 0 { return askKernel(wait, timeout: 0) }
-    if maySpin, spin(wait) { return askKernel(wait, timeout: 0) }
-    return sleep(wait)
+    if ready > 0 || wait.pointee.deadline == 0 { return askKernel(wait, ready) }
+    let spun = maySpin ? spin(wait) : 0
+    return spun > 0 ? askKernel(wait, spun) : sleep(wait)
   }
 
   static func resume(_ wait: Wait) -> mr_step {
@@ -166,14 +166,21 @@ enum PollWait {
     return ready
   }
 
-  /// Whether a report of the kernel's is about a mark: the connection has begun to move since.
+  /// Whether a report of the kernel's is about a mark. The connection moves, or has moved and come back while this thread was
+  /// waking up: then the kernel is asked again.
   private static func isStale(_ entry: UnsafeMutablePointer<pollfd>, _ slot: UnsafeMutablePointer<pollfd>) -> Bool {
     guard let c = Table.connection(entry.pointee.fd) else { return false }
-    return c.pointee.pins.load(ordering: .acquiring) & Pins.receiveGate != 0
+    // Partner: Mover.isQuiet counts before there can be a mark.
+    let moves = c.pointee.moves.load(ordering: .acquiring)
+    if moves == 0 { return false }
+    slot.pointee.revents = Kernel.pollNow(c.pointee.fd, entry.pointee.events)
+    return slot.pointee.revents == 0 || c.pointee.moves.load(ordering: .acquiring) != moves
+      || c.pointee.pins.load(ordering: .acquiring) & Pins.receiveGate != 0
   }
 
-  /// Only the kernel's part is left to ask; not at all if there is none.
-  private static func askKernel(_ wait: Wait, timeout: UInt64) -> mr_step {
+  /// Only the kernel's part is left to ask; not at all if there is none. Then what the look has found is the answer: a second one
+  /// might find that a lane was left meanwhile, and a wait without a timeout would return with nothing.
+  private static func askKernel(_ wait: Wait, _ ready: Int) -> mr_step {
     var index = 0
     var others = false
     while index < Int(wait.pointee.count) {
@@ -181,33 +188,35 @@ enum PollWait {
       index += 1
     }
     if !others {
-      wait.pointee.result = Int32(lookAtLanes(wait))
+      wait.pointee.result = Int32(ready)
       unpin(wait)
       return MR_DONE
     }
-    wait.pointee.timeout = timeout
+    wait.pointee.timeout = 0
     return MR_KERNEL
   }
 
   // MARK: Waiting
 
-  private static func spin(_ wait: Wait) -> Bool {
+  /// How many lanes have something when it ends.
+  private static func spin(_ wait: Wait) -> Int {
     var first: ConnectionRef?
     var index = 0
     while index < Int(wait.pointee.count), first == nil {
       first = lane(wait, index)
       index += 1
     }
-    guard let c = first else { return false }
+    guard let c = first else { return 0 }
     let slowness = Fabric.slowness(c)
     let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles &* slowness)
-    if budget == 0 { return false }
+    if budget == 0 { return 0 }
     let start = cl_cycles()
     var last = start
     while true {
-      if lookAtLanes(wait) > 0 {
+      let ready = lookAtLanes(wait)
+      if ready > 0 {
         c.pointee.receiveSpin.won()
-        return true
+        return ready
       }
       cl_pause()
       let now = cl_cycles()
@@ -215,7 +224,7 @@ enum PollWait {
       last = now
     }
     c.pointee.receiveSpin.lost()
-    return false
+    return 0
   }
 
   /// Arms the lanes, looks once more, and lets C wait in the kernel.
@@ -230,9 +239,10 @@ enum PollWait {
       index += 1
     }
     atomicMemoryFence(ordering: .sequentiallyConsistent)
-    if lookAtLanes(wait) > 0 {
+    let ready = lookAtLanes(wait)
+    if ready > 0 {
       stopSleeping(wait)
-      return askKernel(wait, timeout: 0)
+      return askKernel(wait, ready)
     }
     Stats.count(.pollSleeps)
     var left = UInt64.max
@@ -266,10 +276,7 @@ enum PollWait {
   }
 
   /// From here on other threads wake this one (``PollSleepers``). The longest time to sleep, in nanoseconds.
-  ///
-  /// A wait without lanes needs no waker: the kernel wakes it, and a lane that comes does so by its mark.
   private static func startSleeping(_ wait: Wait) -> UInt64 {
-    guard hasLanes(wait) else { return UInt64.max }
     wait.pointee.place = PollSleepers.enter()
     wait.pointee.sleeps = true
     (wait.pointee.kernel + Int(wait.pointee.count)).pointee.fd = PollSleepers.descriptor(wait.pointee.place)
@@ -284,15 +291,6 @@ enum PollWait {
     (wait.pointee.kernel + Int(wait.pointee.count)).pointee.fd = -1
     forEachLane(wait) { $0.pointee.pollSleepers.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
     PollSleepers.leave(wait.pointee.place)
-  }
-
-  private static func hasLanes(_ wait: Wait) -> Bool {
-    var index = 0
-    while index < Int(wait.pointee.count) {
-      if lane(wait, index) != nil { return true }
-      index += 1
-    }
-    return false
   }
 
   private static func forEachLane(_ wait: Wait, _ body: (ConnectionRef) -> Void) {
