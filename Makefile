@@ -29,10 +29,14 @@ PACKAGES_BUILD := gcc libc6-dev binutils make git python3 clang-format
 PACKAGES_VERBS := libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers
 PACKAGES_TOOLS := procps util-linux iproute2 strace gdb valgrind
 PACKAGES_PROGRAMS := redis-server redis-tools nginx-light memcached libmemcached-tools wrk iperf3 sockperf haproxy \
-  postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2 openssh-server \
-  openssh-client apache2 openbsd-inetd systemd
+  postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2
 PACKAGES_RDMA := qemu-system-x86 busybox-static kmod libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers rdmacm-utils \
   ibverbs-utils rdma-core perftest openbsd-inetd
+# What `make matrix` and `make suites` need besides; neither is part of `make test`.
+PACKAGES_MATRIX := libevent-dev libev-dev libuv1-dev libasio-dev g++ rustc ruby perl lighttpd python3-gi python3-uvloop python3-gevent \
+  python3-zmq python3-tornado python3-twisted libpython3.11-testsuite \
+  golang-go python3-aiohttp python3-venv tcl apache2 php-fpm mariadb-server mariadb-client mosquitto \
+  mosquitto-clients nng-utils netcat-openbsd wget openssl rsync openbsd-inetd
 PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TOOLS) $(PACKAGES_PROGRAMS) $(PACKAGES_RDMA)
 
 # What must hold at whatever moment a lane comes or goes: streams, their ends, and the processes that share them.
@@ -44,7 +48,7 @@ C_SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 # Serial on purpose: the phases share two cores, and a benchmark or a timing test must not run beside a build.
 .NOTPARALLEL:
 
-.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs soak test-rdma rdma-shell bench bench-rdma install format lint clean
+.PHONY: all help deps toolchain build demo test unit simulate fuzz cli settings conformance hostile kills programs matrix suites soak test-rdma rdma-shell bench bench-rdma install format lint clean
 
 all: build ## Build the library and the command line tool into build/ (the default)
 
@@ -120,6 +124,14 @@ soak: deps build ## Real programs under chaos, kills and forks for MINUTES=1, co
 programs: deps build ## Run real programs bare and preloaded, with checked results
 	@echo "== programs"
 	@$(PYTHON) Tests/Programs/run.py
+
+matrix: deps build ## Run the matrix of programs whole, and write docs/matrix.md
+	@Tests/Support/install-packages $(PACKAGES_MATRIX)
+	@$(PYTHON) Tests/Matrix/run.py --table docs/matrix.md
+
+suites: deps build ## Run other projects' test suites bare and preloaded, and compare
+	@Tests/Support/install-packages $(PACKAGES_MATRIX)
+	@$(PYTHON) Tests/Suites/run.py
 
 test-rdma: deps build ## Boot machines with real RDMA, one and then two on a wire, and run the tests of Tests/Rdma in them
 	@echo "== rdma"
