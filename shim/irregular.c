@@ -42,7 +42,29 @@ static size_t behind(const struct iovec *vector, size_t count, size_t skip, stru
   return n;
 }
 
+/// Waits until the real call will move something. The kernel does not know that the call has moved bytes on a lane: by
+/// itself it would restart it behind a handler with SA_RESTART, where a call that has moved something returns.
+static bool await_rest(struct mr_call *call, bool sends) {
+  if ((call->flags & MSG_DONTWAIT) != 0 || (shim_raw(SYS_fcntl, call->fd, F_GETFL, 0, 0, 0, 0) & O_NONBLOCK) != 0)
+    return true;
+  struct timeval limit = {0, 0};
+  socklen_t length = sizeof limit;
+  uint64_t left = 0;
+  if (call->deadline != 0) {
+    uint64_t now = shim_now();
+    left = call->deadline > now ? call->deadline - now : 1;
+  } else if (real.getsockopt(call->fd, SOL_SOCKET, sends ? SO_SNDTIMEO : SO_RCVTIMEO, &limit, &length) == 0) {
+    left = (uint64_t)limit.tv_sec * 1000000000u + (uint64_t)limit.tv_usec * 1000u;
+  }
+  struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+  struct pollfd socket = {.fd = call->fd, .events = sends ? POLLOUT : POLLIN};
+  int r = real.ppoll(&socket, 1, left != 0 ? &timeout : NULL, NULL);
+  if (r == 0) errno = EAGAIN;
+  return r > 0;
+}
+
 ssize_t shim_rest(struct mr_call *call, bool sends) {
+  if (call->moved > 0 && !await_rest(call, sends)) return -1;
   if (call->file >= 0)
     return real.sendfile(call->fd, call->file, call->file_offset, call->vector[0].iov_len - call->moved);
   struct iovec rest[UIO_MAXIOV];

@@ -99,6 +99,13 @@ static inline void *shim_connection(int fd) {
   return UNLIKELY(entry != NULL && *entry == MR_CONNECTION) ? (void *)entry : NULL;
 }
 
+/// Whether a handler has come into a call while its thread was awake, for which the call is over: always without
+/// SA_RESTART, and with it if the call has a time limit or has moved something (signal(7)).
+static inline bool shim_is_interrupted(const struct mr_call *call, struct shim_seen seen) {
+  return shim_thread.interrupted != seen.interrupted ||
+         ((call->deadline != 0 || call->moved > 0) && shim_thread.handled != seen.handled);
+}
+
 /// Converses with Swift until the call is done; `REAL` is evaluated whenever the kernel is to be asked.
 #define CONVERSE(call, entry, REAL)                                                              \
   do {                                                                                           \
@@ -106,6 +113,7 @@ static inline void *shim_connection(int fd) {
     pthread_testcancel();                                                                        \
     if (UNLIKELY(shim_thread.holds != 0)) shim_let_go(__builtin_frame_address(0));               \
     struct shim_seen seen = shim_look();                                                         \
+    bool is_again = false;                                                                       \
     shim_enter();                                                                                \
     enum mr_step step = entry(&(call));                                                          \
     while (step != MR_DONE) {                                                                    \
@@ -115,10 +123,15 @@ static inline void *shim_connection(int fd) {
       shim_leave();                                                                              \
       if (step == MR_SLEEP) {                                                                    \
         shim_sleep(&(call), seen);                                                               \
+      } else if (UNLIKELY(is_again) && shim_is_interrupted(&(call), seen)) {                     \
+        /* From the lane back to the kernel in the middle of the call. */                        \
+        (call).result = -1;                                                                      \
+        (call).error = EINTR;                                                                    \
       } else {                                                                                   \
         (call).result = step == MR_KERNEL ? (REAL) : shim_rest(&(call), entry == millrace_send); \
         (call).error = (call).result < 0 ? errno : 0;                                            \
       }                                                                                          \
+      is_again = true;                                                                           \
       shim_enter();                                                                              \
       shim_unhold();                                                                             \
       pthread_cleanup_pop(0);                                                                    \

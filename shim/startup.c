@@ -163,7 +163,7 @@ static void sleep_on_bell(struct mr_call *call, struct shim_seen seen) {
 void shim_sleep(struct mr_call *call, struct shim_seen seen) {
   // A handler has come while the thread was awake in this call: the futex would not know. It restarts calls without a
   // time limit if the handler asks for that (signal(7)).
-  if (shim_thread.interrupted != seen.interrupted || (call->deadline != 0 && shim_thread.handled != seen.handled)) {
+  if (shim_is_interrupted(call, seen)) {
     call->error = EINTR;
     return;
   }

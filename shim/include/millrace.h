@@ -99,6 +99,8 @@ struct mr_call {
   int bell;
   int nudge;
   int place;
+  /// It has been in the kernel or asleep: a close does not take the connection away from it.
+  bool resumed;
   /// The real call waits for more than one arrival (MSG_WAITALL, splice): the mark would not wake it.
   bool greedy;
   /// Source of a sendfile: descriptor and offset, or -1.

@@ -35,6 +35,21 @@ enum Audit {
     return counts.bytes_received == read && (isReset || counts.state == closed)
   }
 
+  /// How many bytes have been read from the kernel path, by the kernel's word. Nil if it does not say so exactly.
+  static func received(_ c: ConnectionRef) -> UInt64? {
+    var round = 0
+    while round < 4 {
+      var before = cl_tcp_counts()
+      var after = cl_tcp_counts()
+      guard cl_tcp_counts(c.pointee.fd, &before) == 0, before.state == established,
+        let unread = Kernel.queued(c.pointee.fd, CL_FIONREAD), cl_tcp_counts(c.pointee.fd, &after) == 0
+      else { return nil }
+      if before.bytes_received == after.bytes_received { return before.bytes_received &- UInt64(unread) }
+      round += 1
+    }
+    return nil
+  }
+
   private static func agreesOnce(_ c: ConnectionRef) -> Bool {
     let fd = c.pointee.fd
     var counts = cl_tcp_counts()

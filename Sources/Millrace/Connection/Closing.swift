@@ -41,11 +41,7 @@ enum Closing {
     // This call is inside as well: what it looks at stays until it leaves.
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
-    if c.pointee.attempt.load(ordering: .acquiring) == .attached,
-      Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) > 1, put(off: c, fd: fd)
-    {
-      return
-    }
+    if hasCallInside(c), put(off: c, fd: fd) { return }
     if c.pointee.attempt.load(ordering: .acquiring) != .none { leaveLane(c, fd: fd, resets: resets) }
     if c.pointee.registrations != nil { Registrations.removeAll(c) }
     // Whoever is inside, or comes now, sees this and leaves; the last to leave finishes.
@@ -53,7 +49,20 @@ enum Closing {
     if !Pins.isOnlySleeper(now) { Waiters.wake(c) }
   }
 
-  /// A call still sleeps on the lane. In the kernel it would keep the socket alive until it returns, and so it does here:
+  /// Whether another call is in the middle of a stream that is not the kernel's alone. The service thread may be taken for one:
+  /// then it finishes the close a moment later.
+  private static func hasCallInside(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.attempt.load(ordering: .acquiring) == .attached || c.pointee.wireup.stage.isMoving else {
+      return false
+    }
+    // A call that spins holds a lock and no pin; it goes to sleep for who wants the lock.
+    c.lockBoth()
+    let pins = c.pointee.pins.load(ordering: .sequentiallyConsistent)
+    c.unlockBoth()
+    return Pins.sleepers(pins) > 1 || Pins.hasKernelReaders(pins) || Pins.senders(pins) > 0
+  }
+
+  /// A call still sleeps on the lane, or reads what precedes it. In the kernel it would keep the socket alive until it returns, and so it does here:
   /// the connection is closed when the last one leaves.
   private static func put(off c: ConnectionRef, fd: Int32) -> Bool {
     let copy = Table.makeHidden { Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_DUPFD_CLOEXEC), 0) }

@@ -31,6 +31,36 @@ enum KernelPath {
     return nil
   }
 
+  // MARK: Behind a close
+
+  /// Whether the descriptor was closed under the call, and the connection is there for its sake.
+  static func outlivesClose(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> Bool {
+    call.pointee.resumed && c.pointee.isDeferred
+  }
+
+  /// The descriptor of a call that has been asleep names its connection no more, and that is not there for its sake either. The
+  /// close is not through yet, or could not be put off: true. No lock is held.
+  static func isClosedAway(_ c: ConnectionRef) -> Bool {
+    cl_pause()
+    return c.pointee.pins.load(ordering: .acquiring) & Pins.closing != 0 && !c.pointee.isDeferred
+  }
+
+  /// Goes on in the kernel, on the hidden descriptor: the call's own number may name something else by now.
+  static func receiveClosed(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    call.pointee.fd = c.pointee.fd
+    let isGreedy = call.pointee.greedy || call.pointee.flags & greedyFlags != 0
+    _ = c.pin(isGreedy ? Pins.greedy : Pins.reader)
+    call.pointee.pin = Int32(isGreedy ? MR_PIN_GREEDY.rawValue : MR_PIN_READER.rawValue)
+    return MR_REST
+  }
+
+  static func sendClosed(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    call.pointee.fd = c.pointee.fd
+    _ = c.pin(Pins.sender)
+    call.pointee.pin = Int32(MR_PIN_SENDER.rawValue)
+    return MR_REST
+  }
+
   /// The real call has returned. Keeps the books, takes a mark out of what was read, and leaves. `.done`, or nil when
   /// the call has to go on elsewhere because nothing of what came was the application's.
   static func receiveReturned(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step? {
@@ -88,6 +118,24 @@ enum KernelPath {
       return MR_DONE
     }
     return nil
+  }
+
+  /// A real call was left in its middle, by cancellation or siglongjmp. What the kernel had given it nobody has seen: the
+  /// application's bytes are lost, as they are without a lane, but a mark among them is not the application's.
+  static func receiveAbandoned(_ c: ConnectionRef, _ kind: UInt64) {
+    c.lockBoth()
+    let pins = c.pointee.pins.load(ordering: .sequentiallyConsistent)
+    // What other calls have read, and not counted yet, cannot be told from it.
+    let isOnly = Pins.readers(pins) &+ Pins.greedy(pins) == 1 && !c.pointee.isFamily && !c.isShared
+    let isClosed = pins & Pins.closing != 0 && !c.pointee.isDeferred
+    if isOnly, !isClosed, pins & Pins.receiveGate != 0, let read = Audit.received(c) {
+      let lost = read &- c.pointee.kernelReceived.load(ordering: .relaxed)
+      // Some of the kernel's count may be more than a receive buffer behind only if it is not about this.
+      if lost > 0, lost < 1 << 40 { Mover.makeUp(c, lost: lost) }
+    }
+    c.unlockBoth()
+    c.unpin(kind)
+    if pins & Pins.receiveGate != 0 { Waiters.wake(c) }
   }
 
   static func sendReturned(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {

@@ -84,10 +84,17 @@ enum Mover {
     }
     guard Pins.senders(pins) == 0 else { return false }
     fixCut(c)
-    guard Pins.greedy(pins) == 0, Pins.readers(pins) <= 1 else { return false }
+    guard Pins.readers(pins) <= 1 else { return false }
+    guard Pins.greedy(pins) == 0 else {
+      // What such a call waits for may be in the peer's ring already, and would come when the attempt is over.
+      return Kernel.now() > c.pointee.wireup.since &+ greedyTime && Leaving.cancel(c, .busy) && false
+    }
     guard Kernel.pollNow(c.pointee.fd, Int16(POLLOUT)) & Int16(POLLOUT) != 0 else { return false }
     return Audit.agrees(c)
   }
+
+  /// How long an attempt waits for a call that would swallow the mark, in nanoseconds.
+  private static let greedyTime: UInt64 = 20_000_000
 
   /// The gate is closed, and no call is left that writes to the kernel path: what is sent from here on is in the ring. Should
   /// this end die, the peer has to know where that goes on.
@@ -276,6 +283,28 @@ enum Mover {
       }
     }
     return kept
+  }
+
+  /// The kernel has given bytes to a call that did not come back. A mark is known, whoever reads it; a record is not.
+  static func makeUp(_ c: ConnectionRef, lost: UInt64) {
+    var left = lost
+    while left > 0 {
+      let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+      switch c.pointee.cutover.inbound {
+      case .application:
+        c.pointee.kernelReceived.wrappingAdd(left, ordering: .relaxed)
+        return
+      case .until(let cut) where received < cut:
+        let count = min(left, cut &- received)
+        c.pointee.kernelReceived.wrappingAdd(count, ordering: .relaxed)
+        left &-= count
+      case .until(let cut) where received &- cut < UInt64(Record.byteCount):
+        _ = takeByte(c, peerMark(c)[Int(received &- cut)])
+        left &-= 1
+      case .until, .records:
+        return Leaving.breakOff(c)
+      }
+    }
   }
 
   /// Takes one byte of the kernel path. False if it is the application's.

@@ -13,12 +13,20 @@ enum Receive {
       }
       c.pointee.receiveLock.lock()
       // A close may have come between the look-up and the lock; the number may name another connection by now.
-      if c.isNamed(by: call.pointee.fd) {
+      let outlives = KernelPath.outlivesClose(call, c)
+      if outlives || c.isNamed(by: call.pointee.fd) {
         if c.pointee.receivePath.load(ordering: .relaxed) != .kernel { return held(call, c) }
         c.pointee.receiveLock.unlock()
+        if outlives { return KernelPath.receiveClosed(call, c) }
         continue
       }
       c.pointee.receiveLock.unlock()
+      if call.pointee.resumed {
+        if KernelPath.isClosedAway(c) {
+          return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EBADF)
+        }
+        continue
+      }
       guard let renamed = Table.connection(call.pointee.fd) else { return MR_KERNEL }
       c = renamed
       call.pointee.connection = UnsafeMutableRawPointer(c)
@@ -28,6 +36,7 @@ enum Receive {
   static func resume(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     switch UInt32(call.pointee.pin) {
     case MR_PIN_READER.rawValue, MR_PIN_GREEDY.rawValue:
+      if c.pointee.pins.load(ordering: .relaxed) & Pins.receiveGate != 0 { return returned(call, c) }
       if let step = KernelPath.receiveReturned(call, c) { return step }
       call.pointee.error = 0
       return begin(call, c)
@@ -36,6 +45,17 @@ enum Receive {
     default:
       return MR_DONE
     }
+  }
+
+  /// Back from the kernel, while the stream moves. The call may be what keeps a connection that is closed meanwhile.
+  @inline(never)
+  private static func returned(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    _ = c.pin(Pins.sleeper)
+    defer { c.unpin(Pins.sleeper) }
+    call.pointee.resumed = true
+    if let step = KernelPath.receiveReturned(call, c) { return step }
+    call.pointee.error = 0
+    return begin(call, c)
   }
 
   /// With the receive lock held: gives what there is, or arranges the wait. Releases the lock.
@@ -306,6 +326,7 @@ enum Receive {
   /// the kernel, which holds the socket for it.
   private static func woken(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     BellSleep.leave(call, c)
+    call.pointee.resumed = true
     call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
     let error = call.pointee.error
     call.pointee.error = 0

@@ -11,12 +11,20 @@ enum Send {
         if let step = KernelPath.enterSend(call, c) { return step }
       }
       c.pointee.sendLock.lock()
-      if c.isNamed(by: call.pointee.fd) {
+      let outlives = KernelPath.outlivesClose(call, c)
+      if outlives || c.isNamed(by: call.pointee.fd) {
         if c.pointee.sendPath.load(ordering: .relaxed) != .kernel { return held(call, c) }
         c.pointee.sendLock.unlock()
+        if outlives { return KernelPath.sendClosed(call, c) }
         continue
       }
       c.pointee.sendLock.unlock()
+      if call.pointee.resumed {
+        if KernelPath.isClosedAway(c) {
+          return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EBADF)
+        }
+        continue
+      }
       guard let renamed = Table.connection(call.pointee.fd) else { return MR_KERNEL }
       c = renamed
       call.pointee.connection = UnsafeMutableRawPointer(c)
@@ -289,6 +297,7 @@ enum Send {
       c.unpin(Pins.sleeper)
       return MR_DONE
     }
+    call.pointee.resumed = true
     call.pointee.pin = Int32(MR_PIN_NONE.rawValue)
     let error = call.pointee.error
     call.pointee.error = 0

@@ -31,9 +31,9 @@ public func millraceCallAbandoned(_ call: UnsafeMutablePointer<mr_call>) {
   let c = call.pointee.connection.assumingMemoryBound(to: Connection.self)
   BellSleep.leave(call, c)
   switch UInt32(call.pointee.pin) {
-  case MR_PIN_READER.rawValue: c.unpin(Pins.reader)
+  case MR_PIN_READER.rawValue: KernelPath.receiveAbandoned(c, Pins.reader)
   case MR_PIN_SENDER.rawValue: c.unpin(Pins.sender)
-  case MR_PIN_GREEDY.rawValue: c.unpin(Pins.greedy)
+  case MR_PIN_GREEDY.rawValue: KernelPath.receiveAbandoned(c, Pins.greedy)
   case MR_PIN_SLEEPER.rawValue: c.unpin(Pins.sleeper)
   default: break
   }

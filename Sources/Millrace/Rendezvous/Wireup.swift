@@ -46,6 +46,8 @@ struct Wireup {
   var socket: Int32 = -1
   /// When the present stage is given up, CLOCK_MONOTONIC in nanoseconds.
   var deadline: UInt64 = 0
+  /// When the present stage began, likewise.
+  var since: UInt64 = 0
   /// By how much it was moved on last, for a peer that does not answer.
   var patience: UInt64 = 0
   /// When the next attempt may be made at the earliest, likewise.

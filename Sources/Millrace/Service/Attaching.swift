@@ -293,6 +293,7 @@ enum Attaching {
     c.pointee.wireup.stage = stage
     c.pointee.wireup.deadline = Kernel.now() &+ time
     c.pointee.wireup.patience = 0
+    c.pointee.wireup.since = Kernel.now()
     if stage.isTimed { timed = max(timed, 1) } else { listening = max(listening, 1) }
   }
 
@@ -305,7 +306,7 @@ enum Attaching {
       let stage = c.pointee.wireup.stage
       guard stage.isTimed || stage == .listening else { return }
       // A record that is being closed is left to who closes it, but for the pin.
-      if c.pin(Pins.sleeper) & Pins.closing == 0 { lookAt(c, now) }
+      if c.pin(Pins.sleeper) & Pins.closing == 0 || c.pointee.isDeferred { lookAt(c, now) }
       c.unpin(Pins.sleeper)
     }
   }

@@ -121,6 +121,8 @@ enum Registrations {
     else { return nil }
     let known = registration.pointee.swallowed
     registration.pointee.swallowed = 0
+    // One that has fired on the lane, and is not armed again: the kernel tells of an error or an end once.
+    if registration.pointee.isDisabled { return nil }
     if known != 0, event.events & ~known == 0 { return nil }
     if registration.pointee.events & EPOLLONESHOT.rawValue != 0 { registration.pointee.isDisabled = true }
     var told = event
