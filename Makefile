@@ -29,7 +29,8 @@ PACKAGES_BUILD := gcc libc6-dev binutils make git python3 clang-format
 PACKAGES_VERBS := libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers
 PACKAGES_TOOLS := procps util-linux iproute2 strace gdb valgrind
 PACKAGES_PROGRAMS := redis-server redis-tools nginx-light memcached libmemcached-tools wrk iperf3 sockperf haproxy \
-  postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2
+  postgresql postgresql-contrib nodejs default-jdk-headless curl socat libjemalloc2 openssh-server \
+  openssh-client apache2 openbsd-inetd systemd
 PACKAGES_RDMA := qemu-system-x86 busybox-static kmod libibverbs-dev librdmacm-dev libnuma-dev ibverbs-providers rdmacm-utils \
   ibverbs-utils rdma-core perftest openbsd-inetd
 # What `make matrix` and `make suites` need besides; neither is part of `make test`.

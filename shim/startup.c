@@ -211,13 +211,26 @@ int shim_start_thread(void) {
   return r;
 }
 
-void shim_log(const char *text, size_t length) {
+void shim_log(const char *text, size_t length, bool is_last) {
   char line[512] = "millrace: ";
   size_t at = strlen(line);
   if (length > sizeof line - at - 1) length = sizeof line - at - 1;
   memcpy(line + at, text, length);
   line[at + length] = '\n';
-  shim_raw(SYS_write, 2, (long)line, (long)(at + length + 1), 0, 0, 0);
+  // Standard error may be a pipe that nobody reads, or a file longer than RLIMIT_FSIZE allows: that is no reason to end
+  // the program. Both signals are the writing thread's own, so what comes while they are blocked can be taken back.
+  uint64_t fatal = UINT64_C(1) << (SIGPIPE - 1) | UINT64_C(1) << (SIGXFSZ - 1), before = 0, pending = 0;
+  shim_raw(SYS_rt_sigprocmask, SIG_BLOCK, (long)&fatal, (long)&before, sizeof fatal, 0, 0);
+  if (!is_last) shim_raw(SYS_rt_sigpending, (long)&pending, sizeof pending, 0, 0, 0, 0);
+  long r = shim_raw(SYS_write, 2, (long)line, (long)(at + length + 1), 0, 0, 0);
+  if (r == -EPIPE || r == -EFBIG) {
+    // Who ends needs no signals any more, and may be confined to the system calls that ending takes.
+    if (is_last) return;
+    struct timespec none = {0, 0};
+    fatal &= ~pending;
+    if (fatal != 0) shim_raw(SYS_rt_sigtimedwait, (long)&fatal, 0, (long)&none, sizeof fatal, 0, 0);
+  }
+  shim_raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0, 0);
 }
 
 _Noreturn void shim_trap(void) {
@@ -227,7 +240,7 @@ _Noreturn void shim_trap(void) {
   if (dladdr(caller, &where) == 0) where.dli_fbase = 0;
   int n = snprintf(line, sizeof line, "failed precondition at libmillrace.so+0x%zx",
                    (size_t)((char *)caller - (char *)where.dli_fbase));
-  shim_log(line, (size_t)n);
+  shim_log(line, (size_t)n, false);
   abort();
 }
 

@@ -70,6 +70,17 @@ static int answered(int result, uint64_t timeout, struct shim_seen seen) {
 }
 
 /// poll with everything in place: `kernel` has room for twice `count` entries and one.
+/// The place behind the program's own is for the eventfd of a thread that sleeps for a lane. The kernel refuses more
+/// places than RLIMIT_NOFILE, and what the program asks for may be as many: then this wait looks again before long.
+static int poll_kernel(struct mr_wait *wait, const struct timespec *limit, const sigset_t *mask) {
+  static const struct timespec slice = {0, 1000000};
+  if (wait->kernel[wait->count].fd < 0) return real.ppoll(wait->kernel, wait->count, limit, mask);
+  int r = real.ppoll(wait->kernel, wait->count + 1, limit, mask);
+  if (r >= 0 || errno != EINVAL) return r;
+  bool is_short = limit != NULL && limit->tv_sec == 0 && limit->tv_nsec < slice.tv_nsec;
+  return real.ppoll(wait->kernel, wait->count, is_short ? limit : &slice, mask);
+}
+
 static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, uint64_t deadline,
                     const sigset_t *mask) {
   struct mr_wait wait = {
@@ -82,7 +93,7 @@ static int converse(struct pollfd *polled, struct pollfd *kernel, nfds_t count, 
     if (step == MR_SLEEP) {
       sleep_on_word(&wait, seen);
     } else {
-      wait.result = real.ppoll(wait.kernel, count + 1, remaining(wait.timeout, seen, &space), mask);
+      wait.result = poll_kernel(&wait, remaining(wait.timeout, seen, &space), mask);
       wait.result = answered(wait.result, wait.timeout, seen);
       wait.error = wait.result < 0 ? errno : 0;
     }

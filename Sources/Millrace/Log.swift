@@ -60,7 +60,7 @@ enum Log {
   /// What a process did, said when it ends.
   static func summary(attaches: UInt64, candidates: UInt64) {
     guard Configuration.settings.logLevel.rawValue >= LogLevel.info.rawValue else { return }
-    line {
+    line(isLast: true) {
       $0.add("exit pid=")
       $0.add(Int(Kernel.processID()))
       $0.add(" attaches=")
@@ -70,11 +70,11 @@ enum Log {
     }
   }
 
-  private static func line(_ build: (inout Line) -> Void) {
+  private static func line(isLast: Bool = false, _ build: (inout Line) -> Void) {
     withUnsafeTemporaryAllocation(byteCount: 400, alignment: 8) { space in
       var text = Line(space)
       build(&text)
-      shim_log(UnsafeRawPointer(space.baseAddress!).assumingMemoryBound(to: CChar.self), text.count)
+      shim_log(UnsafeRawPointer(space.baseAddress!).assumingMemoryBound(to: CChar.self), text.count, isLast)
     }
   }
 

@@ -34,7 +34,7 @@ enum Stats {
       Kernel.call(Int(SYS_memfd_create), Int(bitPattern: StatsPage.name.utf8Start), Int(CL_MFD_FLAGS))
     }
     guard let hidden = try? made.get() else { return }
-    guard Kernel.call(Int(SYS_ftruncate), Int(hidden), StatsPage.byteCount) == 0,
+    guard Kernel.setSize(hidden, StatsPage.byteCount),
       let memory = Kernel.map(
         StatsPage.byteCount, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED, fd: hidden)
     else {

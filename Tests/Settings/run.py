@@ -5,6 +5,7 @@ what `MILLRACE=off` leaves behind, and the ways in which a process may come to h
 import argparse
 import os
 import pathlib
+import resource
 import re
 import shutil
 import socket
@@ -262,6 +263,20 @@ class Tests(unittest.TestCase):
         seen = self.run_probe(MILLRACE_RULES_FILE=self.file_of("# padding\n" * 8000 + "deny *\n"))
         self.assertIn("MILLRACE_RULES_FILE is 64 KiB or larger", seen.errors)
         self.assert_off(seen)
+
+    def test_a_log_that_nobody_takes_ends_nobody(self):
+        """Standard error is a pipe without a reader, or a file that may not grow: the program ends as it would."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        full = open(OPTIONS.scratch / "full", "wb")
+        no_size = (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        for errors, limit in ((writer, None), (full, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, no_size))):
+            result = subprocess.run([self.probe, "4", str(free_port()), "40", "64", "traffic"], stdout=subprocess.PIPE,
+                                    stderr=errors, preexec_fn=limit, text=True, timeout=60,
+                                    env={"LD_PRELOAD": str(OPTIONS.library), "MILLRACE_LOG": "debug"})
+            self.assertEqual(result.returncode, 0, result)
+        os.close(writer)
+        full.close()
 
     # Ways to load it
 

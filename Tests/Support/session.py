@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import time
 
+import lanes
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
 LIBRARY = BUILD / "libmillrace.so"
@@ -201,6 +203,13 @@ class Session:
                 return
             time.sleep(0.02)
         raise Failure(f"{process.name} does not listen:\n{process.text()[-2000:]}")
+
+    def wait_for_lanes(self, process, at_least=1, timeout=30):
+        """Until the process has had lanes."""
+        deadline = time.monotonic() + timeout
+        while lanes.attaches(self, process) < at_least:
+            check(time.monotonic() < deadline, f"{process.name} got no lane within {timeout} s:\n{process.text()[-2000:]}")
+            time.sleep(0.02)
 
     def call(self, name, arguments, side="client", timeout=40, data=None, environment=None):
         """Runs a program to its end and returns its standard output as bytes. It must succeed."""

@@ -242,7 +242,7 @@ pid_t shim_owner(void);
 /// The child of a fork is a process of its own from now on.
 void shim_forked(void);
 /// Writes a message to standard error, preceded by "millrace: ", whatever descriptor 2 is. Never allocates.
-void shim_log(const char *text, size_t length);
+void shim_log(const char *text, size_t length, bool is_last);
 _Noreturn void shim_trap(void);
 /// Loads the verbs module from beside the library, anew if it was loaded before: its table, or null.
 const struct mrv_table *shim_load_verbs(void);

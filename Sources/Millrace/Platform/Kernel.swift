@@ -70,6 +70,17 @@ enum Kernel {
       flags: (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS | MAP_NORESERVE)
   }
 
+  /// Gives new memory of ours (memfd_create(2)) its size. RLIMIT_FSIZE holds for it as for any file, and what it refuses would
+  /// end the program by SIGXFSZ.
+  static func setSize(_ fd: Int32, _ bytes: Int) -> Bool {
+    var limit = rlimit()
+    let read = withUnsafeMutablePointer(to: &limit) {
+      call(Int(SYS_prlimit64), 0, Int(RLIMIT_FSIZE.rawValue), 0, Int(bitPattern: $0))
+    }
+    guard read == 0, UInt64(limit.rlim_cur) >= UInt64(bytes) else { return false }
+    return call(Int(SYS_ftruncate), Int(fd), bytes) == 0
+  }
+
   // MARK: Futex
 
   /// Sleeps while `word` is `expected`, at most `nanoseconds` (0: for ever). Returns for any reason.

@@ -276,7 +276,10 @@ enum PollWait {
   }
 
   /// From here on other threads wake this one (``PollSleepers``). The longest time to sleep, in nanoseconds.
+  ///
+  /// A wait without lanes needs no waker: the kernel wakes it, and a lane that comes does so by its mark.
   private static func startSleeping(_ wait: Wait) -> UInt64 {
+    guard hasLanes(wait) else { return UInt64.max }
     wait.pointee.place = PollSleepers.enter()
     wait.pointee.sleeps = true
     (wait.pointee.kernel + Int(wait.pointee.count)).pointee.fd = PollSleepers.descriptor(wait.pointee.place)
@@ -291,6 +294,15 @@ enum PollWait {
     (wait.pointee.kernel + Int(wait.pointee.count)).pointee.fd = -1
     forEachLane(wait) { $0.pointee.pollSleepers.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
     PollSleepers.leave(wait.pointee.place)
+  }
+
+  private static func hasLanes(_ wait: Wait) -> Bool {
+    var index = 0
+    while index < Int(wait.pointee.count) {
+      if lane(wait, index) != nil { return true }
+      index += 1
+    }
+    return false
   }
 
   private static func forEachLane(_ wait: Wait, _ body: (ConnectionRef) -> Void) {

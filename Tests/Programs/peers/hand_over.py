@@ -2,6 +2,7 @@
 
 Usage: hand_over.py hold WAY accept|connect PORT     the end that hands its connection over
        hand_over.py ask accept|connect PORT SEED     the other end
+       hand_over.py echoed PORT SEED                 connects to whoever echoes, and compares
        hand_over.py take SOCKET                      takes a connection over from a Unix socket, and echoes
 
 Both first exchange frames until the connection is on a lane, if there is to be one. Then the asker says so, and goes on
@@ -438,6 +439,8 @@ def main(what, *arguments):
         hold(arguments[0], arguments[1], int(arguments[2]))
     elif what == "take":
         take(int(arguments[0]))
+    elif what == "echoed":
+        compare(meet("connect", int(arguments[0])), random.Random(int(arguments[1])))
     else:
         ask(arguments[0], int(arguments[1]), int(arguments[2]))
 

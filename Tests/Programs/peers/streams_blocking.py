@@ -1,6 +1,7 @@
 """The streams of streams_asyncio.py with blocking sockets: a thread, a forked process or one loop per connection.
 
 Usage: streams_blocking.py serve-threads|serve-forks|serve-select|serve-poll PORT
+       streams_blocking.py serve-activated NUMBER      a listening socket that it has inherited
        streams_blocking.py ask-threads|ask-timeouts PORT SEED
 """
 
@@ -145,6 +146,10 @@ def main(what, port, *seed):
         ThreadServer(("127.0.0.1", port), Handler).serve_forever()
     elif what == "serve-forks":
         ForkServer(("127.0.0.1", port), Handler).serve_forever()
+    elif what == "serve-activated":
+        server = ThreadServer(None, Handler, bind_and_activate=False)
+        server.socket = socket.socket(fileno=port)
+        server.serve_forever()
     elif what == "serve-select":
         serve_loop(port, selectors.SelectSelector())
     elif what == "serve-poll":

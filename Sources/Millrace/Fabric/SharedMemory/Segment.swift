@@ -24,7 +24,7 @@ struct Segment {
     guard fd >= 0 else { return nil }
     let descriptor = Int32(truncatingIfNeeded: fd)
     let bytes = LaneLayout.segmentBytes(ringBytes: ringBytes)
-    if Kernel.call(Int(SYS_ftruncate), fd, bytes) == 0,
+    if Kernel.setSize(descriptor, bytes),
       Kernel.call(Int(SYS_fcntl), fd, Int(F_ADD_SEALS), Int(CL_SEALS)) == 0,
       let segment = map(descriptor, ringBytes: ringBytes)
     {
