@@ -156,7 +156,8 @@ enum EpollWait {
 
   /// Keeps the application's events and takes ours out: a bell that rang makes its lanes hot.
   private static func takeKernelEvents(_ wait: Wait, _ set: EpollSetRef, count: Int) {
-    let first = wait.pointee.events + Int(wait.pointee.found)
+    let before = Int(wait.pointee.found)
+    let first = wait.pointee.events + before
     var index = 0
     while index < count {
       let event = first[index]
@@ -168,9 +169,23 @@ enum EpollWait {
       if !Tokens.isKernels(event.data.u64) {
         rang(event.data.u64, set)
       } else if let told = Registrations.kernelReported(event, in: set) {
-        emit(wait, told.events, told.data.u64)
+        tell(wait, told, behind: before)
       }
     }
+  }
+
+  /// One of the first `count` events may be this registration's: its lane had it, and was left before the kernel was asked. No
+  /// wait gives a registration two events, and who frees something with the first would do so again with the second.
+  private static func tell(_ wait: Wait, _ told: epoll_event, behind count: Int) {
+    var index = 0
+    while index < count {
+      if wait.pointee.events[index].data.u64 == told.data.u64 {
+        wait.pointee.events[index].events |= told.events
+        return
+      }
+      index += 1
+    }
+    emit(wait, told.events, told.data.u64)
   }
 
   private static func rang(_ token: UInt64, _ set: EpollSetRef) {
