@@ -234,10 +234,12 @@ class Session:
         return out
 
     def write_stacks(self, *more):
-        """Where every thread of every process of this session is, for whoever looks at a test that hung."""
+        """Where every thread of every process of this session is, and every connection, for whoever looks at a test that hung."""
         path = self.path("stacks.txt")
         pids = [pid for process in self.processes if process.child.poll() is None for pid in process.pids()]
         with open(path, "wb") as file:
+            for what in (["ss", "-a"], ["ss", "--counters"]) if COMMAND.exists() else ():
+                subprocess.run([COMMAND, *what], stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60)
             for pid in [*more, *pids]:
                 file.write(f"== {pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_text()[:200]}\n".encode())
                 file.flush()

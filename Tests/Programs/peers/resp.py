@@ -19,7 +19,8 @@ def command(*words):
 
 class Connection:
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        # Longer than who started this waits, and writes down where everybody stands.
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.stream = self.socket.makefile("rb")
 
     def reply(self):
