@@ -33,9 +33,10 @@ public enum Counter: Int, CaseIterable, Sendable {
   case creditUpdates
   case gathered
   case undelivered
+  case takeovers
 
   /// How many counters there are; raw values are 0 ..< count.
-  public static var count: Int { Counter.undelivered.rawValue + 1 }
+  public static var count: Int { Counter.takeovers.rawValue + 1 }
 
   /// The name that `millrace ss --counters` prints.
   public var name: StaticString {
@@ -71,6 +72,7 @@ public enum Counter: Int, CaseIterable, Sendable {
     case .creditUpdates: "credit-updates"
     case .gathered: "gathered-messages"
     case .undelivered: "undelivered-lanes"
+    case .takeovers: "takeovers"
     }
   }
 }

@@ -279,6 +279,22 @@ public struct Cutover: Sendable {
     inbound == .application && resumed.kernel != 0 ? resumed : nil
   }
 
+  /// As it is on a lane at rest, for another process of this end that takes the machine over.
+  public mutating func rest() {
+    phase = .attached
+    outbound = .ring
+    inbound = .records
+    resumed = (0, 0)
+  }
+
+  /// Another process of this end has brought the connection back to TCP, where the peer's bytes go on like this.
+  public mutating func follow(resumedAt kernel: UInt64, lane: UInt64) {
+    phase = .kernel
+    outbound = .kernel
+    inbound = .application
+    resumed = (kernel, lane)
+  }
+
   /// The kernel path has ended (FIN, or a reset after which nothing more can be read) and the peer's process is gone or
   /// has closed: the lane position from which the peer's ring, if its memory outlives it, continues the stream; nil if
   /// the stream ends here.

@@ -50,6 +50,45 @@ enum Audit {
     return nil
   }
 
+  /// What the kernel says that has been written and read, of a connection on which nothing is acknowledged in between; nil if
+  /// it does not say.
+  static func counts(_ c: ConnectionRef) -> (written: UInt64, read: UInt64)? {
+    var before = cl_tcp_counts()
+    var after = cl_tcp_counts()
+    let syn: UInt64 = c.pointee.role == .follower ? 1 : 0
+    while true {
+      guard cl_tcp_counts(c.pointee.fd, &before) == 0, let unsent = Kernel.queued(c.pointee.fd, CL_SIOCOUTQ),
+        let unread = Kernel.queued(c.pointee.fd, CL_FIONREAD), cl_tcp_counts(c.pointee.fd, &after) == 0
+      else { return nil }
+      guard before.bytes_acked == after.bytes_acked, before.bytes_received == after.bytes_received,
+        before.state == after.state
+      else { continue }
+      // The peer's FIN counts as a byte that is never unread.
+      let fin: UInt64 = hasFin(after.state) ? 1 : 0
+      return (after.bytes_acked &+ UInt64(unsent) &- syn, after.bytes_received &- fin &- UInt64(unread))
+    }
+  }
+
+  /// Whether the peer's FIN has certainly come: CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT.
+  private static func hasFin(_ state: UInt8) -> Bool { state == 8 || state == 9 || state == 11 || state == 6 }
+
+  /// How many bytes of the peer's came over TCP, whoever has read them; nil while there are unread ones, or while more may
+  /// come. `wasReset`: it was not a FIN that ended them, which counts as a byte.
+  static func received(_ c: ConnectionRef, wasReset: Bool) -> UInt64? {
+    var counts = cl_tcp_counts()
+    guard cl_tcp_counts(c.pointee.fd, &counts) == 0, counts.state == closed || hasFin(counts.state),
+      Kernel.queued(c.pointee.fd, CL_FIONREAD) == 0
+    else { return nil }
+    return counts.bytes_received &- (wasReset ? 0 : 1)
+  }
+
+  /// How many bytes of this end's the peer's kernel has acknowledged.
+  static func acknowledged(_ c: ConnectionRef) -> UInt64? {
+    var counts = cl_tcp_counts()
+    guard cl_tcp_counts(c.pointee.fd, &counts) == 0 else { return nil }
+    return counts.bytes_acked &- (c.pointee.role == .follower ? 1 : 0)
+  }
+
   private static func agreesOnce(_ c: ConnectionRef) -> Bool {
     let fd = c.pointee.fd
     var counts = cl_tcp_counts()

@@ -75,7 +75,10 @@ enum Closing {
   }
 
   private static func leaveLane(_ c: ConnectionRef, fd: Int32, resets: Bool = false) {
-    if c.pointee.wireup.stage.isMoving { settle(c, isClosing: true) }
+    if c.pointee.wireup.stage.isMoving {
+      settle(c, isClosing: true)
+      if c.pointee.isFamily { TakingOver.abandon(c) }
+    }
     if let lane = c.pointee.verbs, c.pointee.wireup.stage == .attached,
       !Leaving.peerIsGone(c), !lane.settle(c, until: Kernel.now() &+ flushTime), !Leaving.peerIsGone(c)
     {
@@ -207,6 +210,7 @@ enum Closing {
       Table.closeHidden(c.pointee.fd)
     }
     closeOwn(c)
+    c.pointee.wakePage.store(0, ordering: .sequentiallyConsistent)
     c.pointee.segment?.unmap()
     c.pointee.segment = nil
     c.pointee.verbs?.unmap()
@@ -214,7 +218,7 @@ enum Closing {
     Stats.releaseRow(c)
     // A fork that counts in between would count somebody who is not there.
     Table.lock.lock()
-    let left = c.pointee.family!.pointee.users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+    let left = c.pointee.family!.pointee.leave()
     Pool.put(c, stillShared: left > 0)
     Table.lock.unlock()
   }

@@ -92,6 +92,8 @@ struct Connection: ~Copyable {
 
   // The lane. Memory and rings are there from the wireup until the record is recycled.
   var segment: Segment?
+  /// Where the segment's control page is, for who wakes sleepers without a lock; 0 if it is about to go.
+  let wakePage = Atomic<UInt>(0)
   /// What a lane over verbs has besides. Its memory stays as long as the segment's.
   var verbs: VerbsLaneRef?
   /// verbs: the leader's mark has its first byte complemented (``Nonce/mark(from:flipped:)``).
@@ -121,6 +123,8 @@ struct Connection: ~Copyable {
   /// Bytes of the own ring before this position have been re-sent over TCP, or need not be.
   var resendFrom: UInt64 = 0
   var isResending = false
+  /// So many bytes of what is about to be re-sent went out before another process of this end took over.
+  var resendSkip: UInt64 = 0
   let returning = Returning()
   /// Error to report once after the ring is drained: ECONNRESET for a peer that died with our bytes unread. EPIPE for an
   /// application that has sent to a peer that is gone; that one only waits and SO_ERROR report.
@@ -146,6 +150,8 @@ struct Connection: ~Copyable {
   /// The lane has been in the hands of several processes since a fork. It stays so: what another one has done shows in
   /// shared memory only.
   var isFamily = false
+  /// A sibling leaves the lane; the service thread looks after it.
+  let awaitsSibling = Atomic<Bool>(false)
   /// What is shared with the children of a fork.
   var family: UnsafeMutablePointer<FamilyWords>?
 
@@ -244,7 +250,8 @@ extension UnsafeMutablePointer where Pointee == Connection {
 
   /// Whether this process shares the connection with others since a fork.
   var isShared: Bool {
-    guard let family = pointee.family else { return false }
+    guard let family = pointee.family, family.pointee.users.load(ordering: .acquiring) > 1 else { return false }
+    family.pointee.bury()
     return family.pointee.users.load(ordering: .acquiring) > 1
   }
 }

@@ -83,6 +83,7 @@ enum Detaching {
     case .wired, .attached:
       if c.pointee.isFamily, c.pointee.wireup.stage == .attached, !SharedLane.claimDetach(c) { return }
       begin(c, reason)
+      if c.pointee.isFamily { SharedLane.settleClaim(c) }
     default: break
     }
   }

@@ -12,7 +12,7 @@ enum Executing {
     if borrowed { return forEachInherited(leaveToChild) }
     forEachSurviving { giveAway($0, comesBack: replaces) }
     if replaces { Verbs.settle() }
-    guard Forking.isChild, replaces else { return }
+    guard Forking.hasRelatives, replaces else { return }
     Forking.isReplaced = true
     Forking.letGo()
   }

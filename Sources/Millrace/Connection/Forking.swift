@@ -19,6 +19,8 @@ enum Forking {
     turn.lock()
     isHolding = Pool.highWater > 0
     guard isHolding else { return }
+    // Before there is a child that could be numbered otherwise.
+    _ = Kin.me
     let deadline = Kernel.now() &+ patience
     while true {
       Pool.forEach { leaveVerbs($0, until: deadline) }
@@ -77,8 +79,13 @@ enum Forking {
   }
 
   private static func share(_ c: ConnectionRef) {
+    // Who has the connection alone so far is not in the list of those who share it.
+    if let family = c.pointee.family, family.pointee.users.load(ordering: .relaxed) == 1 { family.pointee.enter() }
     count(c, 1)
-    if c.pointee.wireup.stage == .attached || isInMotion(c) { c.pointee.isFamily = true }
+    if !c.pointee.isFamily, c.pointee.wireup.stage == .attached || isInMotion(c) {
+      c.pointee.family?.pointee.reset()
+      c.pointee.isFamily = true
+    }
     // What the parent goes on with, the child waits for.
     if isInMotion(c) { SharedLane.claimForFork(c) }
   }
@@ -86,6 +93,7 @@ enum Forking {
   static func parent(_ child: Int32) {
     defer { turn.unlock() }
     guard isHolding else { return }
+    if child > 0 { hasRelatives = true }
     if child < 0 { Pool.forEach { count($0, -1) } }
     release()
     // A thread that sleeps in a set has armed for itself alone; from now on each lane has to ring for itself.
@@ -93,7 +101,9 @@ enum Forking {
   }
 
   static func child() {
-    isChild = true
+    hasRelatives = true
+    Kin.forked()
+    TakingOver.forked()
     Table.lock.reset()
     Registrations.forked()
     PeerProcess.forked()
@@ -109,6 +119,7 @@ enum Forking {
       c.pointee.receiveLock.reset()
     }
     Pool.forEach { c in
+      c.pointee.family?.pointee.enter()
       c.pointee.pathsChanged = false
       c.pointee.row = -1
       c.pointee.wireup.isWatched = false
@@ -142,7 +153,8 @@ enum Forking {
   static func letGo() {
     Pool.forEach { c in
       guard !isReplaced || !c.pointee.survivesExec else { return }
-      count(c, -1)
+      if c.pointee.isFamily { TakingOver.abandon(c) }
+      _ = c.pointee.family?.pointee.leave()
     }
   }
 
@@ -151,6 +163,7 @@ enum Forking {
     Pool.forEach { c in
       guard !c.pointee.survivesExec else { return }
       count(c, 1)
+      if hasRelatives { c.pointee.family?.pointee.enter() }
     }
   }
 
@@ -158,8 +171,8 @@ enum Forking {
     c.pointee.family?.pointee.users.wrappingAdd(UInt32(bitPattern: change), ordering: .acquiringAndReleasing)
   }
 
-  /// Whether this is the child of a fork, which has something to give back.
-  nonisolated(unsafe) static var isChild = false
+  /// Whether there is somebody, child or parent, who might be left alone with what is shared.
+  nonisolated(unsafe) static var hasRelatives = false
   /// An exec is under way.
   nonisolated(unsafe) static var isReplaced = false
 
@@ -167,7 +180,7 @@ enum Forking {
     Verbs.settle()
     // Relatives wait for what this process has begun.
     Pool.forEach { if $0.pointee.isFamily, isInMotion($0) { Closing.settle($0, until: Kernel.now() &+ 5 &* patience) } }
-    if isChild { letGo() }
+    if hasRelatives { letGo() }
     Log.summary(attaches: Stats.value(.attaches), candidates: Stats.value(.candidates))
   }
 }

@@ -14,8 +14,16 @@ enum Inheriting {
     }
     c.pointee.receiveLock.lock()
     defer { c.pointee.receiveLock.unlock() }
+    // Relatives read on where the ring's head says.
+    let family = c.pointee.isFamily ? c.pointee.family : nil
+    family?.pointee.receiveLock.lock()
+    defer { family?.pointee.receiveLock.unlock() }
     guard c.pointee.receivePath.load(ordering: .relaxed) == .kernel, findRest(c, isReset: isReset) else {
-      if !isReset { tellReset(call, c) }
+      if !isReset { return tellReset(call, c) }
+      if family != nil, answersRecord(c) {
+        call.pointee.result = 0
+        call.pointee.error = 0
+      }
       return
     }
     // A reset is told once, after the last byte.
@@ -25,11 +33,60 @@ enum Inheriting {
 
   /// Whether the ring continues the stream behind what came over TCP. The receive lock is held.
   private static func findRest(_ c: ConnectionRef, isReset: Bool) -> Bool {
-    guard !c.pointee.isFamily, c.pointee.cutover.isIdle, c.pointee.consumer != nil,
-      Audit.hasReadAll(c, isReset: isReset)
-    else { return false }
+    guard c.pointee.cutover.isIdle, c.pointee.consumer != nil else { return false }
+    guard c.pointee.isFamily ? countForFamily(c, isReset: isReset) : Audit.hasReadAll(c, isReset: isReset) else {
+      return false
+    }
     return skipToRest(c, isReset: isReset) && c.pointee.consumer!.ready > 0
   }
+
+  // MARK: Families that are back on TCP
+
+  /// What relatives need to know who follow to TCP. Before they are told to.
+  static func publish(_ c: ConnectionRef) {
+    guard let family = c.pointee.family else { return }
+    family.pointee.recordsEnd.store(c.pointee.recordsEnd.load(ordering: .relaxed), ordering: .relaxed)
+    let resumption = c.pointee.cutover.resumption
+    family.pointee.resumedKernel.store(resumption?.kernel ?? 0, ordering: .relaxed)
+    family.pointee.resumedLane.store(resumption?.lane ?? 0, ordering: .relaxed)
+    // Partner: isInheritable in adopt and countForFamily.
+    family.pointee.isInheritable.store(true, ordering: .releasing)
+  }
+
+  /// Follows. Both locks are held.
+  static func adopt(_ c: ConnectionRef) {
+    guard let family = c.pointee.family, family.pointee.isInheritable.load(ordering: .acquiring) else { return }
+    c.pointee.cutover.follow(
+      resumedAt: family.pointee.resumedKernel.load(ordering: .relaxed),
+      lane: family.pointee.resumedLane.load(ordering: .relaxed))
+    c.pointee.recordsEnd.store(family.pointee.recordsEnd.load(ordering: .relaxed), ordering: .relaxed)
+  }
+
+  /// Of what several processes have read, only the kernel has the count. The family's lock is held.
+  private static func countForFamily(_ c: ConnectionRef, isReset: Bool) -> Bool {
+    guard let family = c.pointee.family, family.pointee.isInheritable.load(ordering: .acquiring) else { return false }
+    // The kernel tells of a reset once.
+    if isReset { family.pointee.wasReset.store(true, ordering: .relaxed) }
+    guard let received = Audit.received(c, wasReset: family.pointee.wasReset.load(ordering: .relaxed)),
+      c.pointee.consumer!.reload()
+    else { return false }
+    c.pointee.kernelReceived.store(received, ordering: .relaxed)
+    return true
+  }
+
+  /// Whether the reset answers a record that the peer had not taken when it went, and nothing of the application's; see
+  /// ``StandIn``, which serves who is not back on TCP.
+  private static func answersRecord(_ c: ConnectionRef) -> Bool {
+    guard let segment = c.pointee.segment, let family = c.pointee.family,
+      family.pointee.isInheritable.load(ordering: .acquiring), let acknowledged = Audit.acknowledged(c)
+    else { return false }
+    let end = family.pointee.recordsEnd.load(ordering: .relaxed)
+    let peer = segment.side(c.pointee.laneRole.peer)
+    return acknowledged <= end && peer.recordsTaken.pointee.load(ordering: .acquiring) < end
+      && peer.finish.pointee.load(ordering: .acquiring) & FinishFlags.reset == 0
+  }
+
+  // MARK: Where the ring goes on
 
   /// Moves the consumer to where the ring of a peer that is gone continues the kernel stream. False if it does not. The
   /// receive lock is held.

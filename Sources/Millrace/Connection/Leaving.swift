@@ -83,11 +83,30 @@ enum Leaving {
   /// Another process of this end has moved the connection back to TCP. What this one knew of the stream is out of date,
   /// so it never tries again.
   static func followSibling(_ c: ConnectionRef) {
+    Inheriting.adopt(c)
     openGates(c)
     c.pointee.attempt.store(.refused, ordering: .relaxed)
     c.pointee.reason = .sharedByFork
     c.pointee.wireup.stage = .ended
     Registrations.toKernel(c)
+  }
+
+  /// The peer has died in the middle of an attach, before its bytes over TCP were read, and a relative may be the one to read
+  /// them, who waits for this process. What comes behind them, ``Inheriting`` finds. True if so. Both locks are held.
+  static func handOver(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.isFamily, c.pointee.cutover.inbound == .application, kernelHasEnded(c), c.isShared else {
+      return false
+    }
+    c.pointee.isResending = false
+    c.pointee.outgoing = OutgoingRecords()
+    c.pointee.cutover.follow(resumedAt: 0, lane: 0)
+    c.pointee.reason = .laneAborted
+    c.pointee.wireup.stage = .ended
+    openGates(c)
+    Registrations.toKernel(c)
+    SharedLane.finishDetach(c, isInheritable: true)
+    Service.attemptEnded(c)
+    return true
   }
 
   /// The kernel's FIN, for a stream that this end has finished on the lane. Everything before it has been re-sent.

@@ -48,7 +48,7 @@ enum Mover {
     case .offered:
       return heardLearned(c) || peerGaveUp(c) || readKernel(c)
     case .marked:
-      return heardCut(c) || readKernel(c)
+      return heardCut(c) || readKernel(c) || Leaving.handOver(c)
     case .probing:
       let isOut = Resend.go(c)
       return readKernel(c) || isOut
@@ -253,6 +253,8 @@ enum Mover {
 
   private static func readRecord(_ c: ConnectionRef) -> Bool {
     withUnsafeTemporaryAllocation(byteCount: Record.byteCount, alignment: 8) { space in
+      // Who takes over from this process, should it die now, needs what is in there.
+      if c.pointee.isFamily, c.pointee.records.count == 0, !noteRecord(c, space) { return false }
       let r = Kernel.receive(c.pointee.fd, space.baseAddress!, c.pointee.records.missing)
       if r == 0 { return Leaving.kernelEnded(c) }
       guard r > 0 else { return false }
@@ -263,6 +265,27 @@ enum Mover {
       }
       return true
     }
+  }
+
+  /// False if only a part is there, and the rest may still come.
+  private static func noteRecord(_ c: ConnectionRef, _ space: UnsafeMutableRawBufferPointer) -> Bool {
+    let r = Kernel.receive(c.pointee.fd, space.baseAddress!, Record.byteCount, Int32(MSG_PEEK))
+    guard r == Record.byteCount else { return r <= 0 || Leaving.kernelHasEnded(c) }
+    var buffer = RecordBuffer()
+    for byte in space { buffer.append(byte) }
+    if let words = buffer.take() { TakingOver.note(c, words) }
+    return true
+  }
+
+  /// A record that another process of this end has found before.
+  static func take(_ record: Record, _ c: ConnectionRef, endsAt end: UInt64) -> Bool {
+    let taken = handle(c) { () throws(Cutover.Violation) in
+      try c.pointee.cutover.record(
+        record, received: end, consumed: c.pointee.consumer!.head, held: c.pointee.producer!.held,
+        sent: c.pointee.producer!.tail)
+    }
+    if taken { tellTaken(c, end) }
+    return taken
   }
 
   /// Bytes that a call of the application's read behind its own: marks, records, and what follows a DETACH, which is the
@@ -357,7 +380,8 @@ enum Mover {
 
   // MARK: Effects
 
-  static func perform(_ effects: CutoverEffects, _ c: ConnectionRef) {
+  /// `alreadySent`: of the records, so many bytes have gone out before.
+  static func perform(_ effects: CutoverEffects, _ c: ConnectionRef, alreadySent: Int = 0) {
     let own = c.pointee.segment!.side(c.pointee.laneRole)
     limitKernel(c)
     noteReturn(c)
@@ -375,6 +399,7 @@ enum Mover {
     if let position = effects.detachPosition {
       queue(Record.detach(consumed: position).encoded(for: c.pointee.nonce), c)
     }
+    c.pointee.outgoing.drop(alreadySent)
     _ = flushRecords(c)
     if effects.detachPosition != nil || effects.finishes { beginToLeave(c) }
     if effects.finishes { Attaching.enterLeaving(c) }

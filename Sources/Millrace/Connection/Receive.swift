@@ -72,7 +72,7 @@ enum Receive {
     var advanced = false
     while true {
       if c.pointee.isFamily {
-        SharedLane.attend(c)
+        SharedLane.attend(c, other: c.pointee.sendLock)
         if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
       let got = take(call, c, wanted: wanted)

@@ -6,6 +6,11 @@ enum Resend {
   static func begin(_ c: ConnectionRef, from position: UInt64) {
     c.pointee.isResending = true
     c.pointee.resendFrom = position
+    if c.pointee.resendSkip > 0, let tail = c.pointee.producer?.tail {
+      // Behind the ring's end come calls that went to the kernel.
+      c.pointee.resendFrom = position &+ min(c.pointee.resendSkip, tail &- position)
+      c.pointee.resendSkip = 0
+    }
     _ = go(c)
   }
 
@@ -87,6 +92,7 @@ enum Resend {
     // A reset that answers a record of this end's must not be met on the kernel path, where nobody would know it for that.
     guard isThrough(c),
       StandIn.areRecordsTaken(c) && !isReturning(c) || c.pointee.wireup.isImpatient || c.pointee.wireup.kernelEnded
+        || handsOver(c)
     else { return false }
     c.pointee.returning.end()
     Leaving.finishKernel(c)
@@ -94,8 +100,14 @@ enum Resend {
     c.pointee.pins.bitwiseAnd(~Pins.receiveGate, ordering: .sequentiallyConsistent)
     Registrations.toKernel(c)
     c.pointee.wireup.stage = .ended
-    if c.pointee.isFamily { SharedLane.finishDetach(c) }
+    if c.pointee.isFamily { SharedLane.finishDetach(c, isInheritable: true) }
     Service.attemptEnded(c)
     return true
+  }
+
+  /// The peer is gone, and what it has left in the kernel may be for a relative to read, who waits for this process: that what
+  /// the kernel says at its end is understood, ``Inheriting`` sees to.
+  private static func handsOver(_ c: ConnectionRef) -> Bool {
+    c.pointee.isFamily && Leaving.kernelHasEnded(c) && c.isShared
   }
 }

@@ -58,7 +58,7 @@ enum Send {
     }
     while true {
       if c.pointee.isFamily {
-        SharedLane.attend(c)
+        SharedLane.attend(c, other: c.pointee.receiveLock)
         if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
       if isFinished(c) { return brokenPipe(call, c) }

@@ -47,7 +47,7 @@ enum SharedLane {
 
   /// Values of ``FamilyWords/down``.
   private static let stays: UInt32 = 0
-  private static let leaving: UInt32 = 1
+  static let leaving: UInt32 = 1
   private static let left: UInt32 = 2
 
   /// True if this process is the one that moves the connection back to TCP.
@@ -59,14 +59,16 @@ enum SharedLane {
       family.pointee.receiveLock.unlock()
       family.pointee.sendLock.unlock()
     }
-    let mine = family.pointee.down.compareExchange(
-      expected: stays, desired: leaving, ordering: .acquiringAndReleasing
-    ).exchanged
-    if mine {
-      family.pointee.owner.store(UInt32(bitPattern: Kernel.processID()), ordering: .relaxed)
-      refresh(c)
-    }
-    return mine
+    // The others have let go meanwhile: there is nobody to exclude.
+    guard c.pointee.isFamily else { return true }
+    // Nobody else claims while both locks are held.
+    guard family.pointee.down.load(ordering: .relaxed) == stays else { return false }
+    TakingOver.prepare(c, isAtRest: true)
+    family.pointee.owner.store(Kin.me, ordering: .relaxed)
+    // Releases the owner and what it prepared.
+    family.pointee.down.store(leaving, ordering: .releasing)
+    refresh(c)
+    return true
   }
 
   // MARK: A stream that moves while its process forks
@@ -76,7 +78,8 @@ enum SharedLane {
   static func claimForFork(_ c: ConnectionRef) {
     let family = c.pointee.family!
     guard family.pointee.down.load(ordering: .relaxed) == stays else { return }
-    family.pointee.owner.store(UInt32(bitPattern: Kernel.processID()), ordering: .relaxed)
+    TakingOver.prepare(c, isAtRest: false)
+    family.pointee.owner.store(Kin.me, ordering: .relaxed)
     family.pointee.down.store(leaving, ordering: .releasing)
   }
 
@@ -93,12 +96,16 @@ enum SharedLane {
   /// Whether this process has claimed to leave the lane that has just been reached.
   static func hasClaimed(_ c: ConnectionRef) -> Bool {
     guard c.pointee.isFamily, let family = c.pointee.family else { return false }
-    return family.pointee.down.load(ordering: .relaxed) == leaving
-      && family.pointee.owner.load(ordering: .relaxed) == UInt32(bitPattern: Kernel.processID())
+    // Acquires the owner.
+    return family.pointee.down.load(ordering: .acquiring) == leaving
+      && family.pointee.owner.load(ordering: .relaxed) == Kin.me
   }
 
   /// The connection is TCP's, in whatever way: the others may go on there.
-  static func finishDetach(_ c: ConnectionRef) {
+  ///
+  /// `isInheritable`: it is so in good order, and whoever meets the end of the kernel stream may look into the ring for the rest.
+  static func finishDetach(_ c: ConnectionRef, isInheritable: Bool = false) {
+    if isInheritable { Inheriting.publish(c) }
     c.pointee.family?.pointee.down.store(left, ordering: .releasing)
     wakeSiblings(c)
     // Who waits on the bell, in whichever process, learns it by its hang-up; the lane needs it no more.
@@ -121,7 +128,7 @@ enum SharedLane {
     }
   }
 
-  private static func wakeSiblings(_ c: ConnectionRef) {
+  static func wakeSiblings(_ c: ConnectionRef) {
     guard let family = c.pointee.family else { return }
     withUnsafePointer(to: family.pointee.down) { Kernel.futexWake(UnsafeMutableRawPointer(mutating: $0)) }
     Leaving.rouse(c)
@@ -140,7 +147,15 @@ enum SharedLane {
   @inline(__always)
   static func siblingLeaves(_ c: ConnectionRef) -> Bool {
     guard c.pointee.wireup.stage == .attached else { return false }
-    return c.pointee.family!.pointee.down.load(ordering: .acquiring) != stays
+    guard c.pointee.family!.pointee.down.load(ordering: .acquiring) != stays else { return false }
+    TakingOver.watch(c)
+    return true
+  }
+
+  /// Whether a sibling has left the lane, and this process has not followed yet: who sleeps behind that is woken by nobody.
+  static func mustFollow(_ c: ConnectionRef) -> Bool {
+    guard c.pointee.isFamily, c.pointee.wireup.stage == .attached else { return false }
+    return c.pointee.family!.pointee.down.load(ordering: .acquiring) == left
   }
 
   /// Follows a sibling to TCP, if it is there. No lock of the connection's is held.
@@ -197,6 +212,29 @@ enum SharedLane {
 
   /// What a process of several looks at before it touches the lane: whether a sibling has noticed the peer's end. And
   /// whether anybody in this process would notice it: the child of a fork has no service thread at first.
+  ///
+  /// `other`: the lock of the other direction, for a call that holds its own. A family of one is none any more.
+  static func attend(_ c: ConnectionRef, other: borrowing Lock) {
+    attend(c)
+    guard c.pointee.family!.pointee.users.load(ordering: .acquiring) == 1, other.tryLock() else { return }
+    comeAlone(c)
+    other.unlock()
+  }
+
+  /// The relatives have let go, and left the positions in shared memory. Both locks are held.
+  private static func comeAlone(_ c: ConnectionRef) {
+    let family = c.pointee.family!
+    guard c.pointee.isFamily, c.pointee.wireup.stage == .attached, family.pointee.sendLock.tryLock() else { return }
+    defer { family.pointee.sendLock.unlock() }
+    guard family.pointee.receiveLock.tryLock() else { return }
+    defer { family.pointee.receiveLock.unlock() }
+    // As in take. What is absurd stays a family's: the call that looks next breaks the connection.
+    guard family.pointee.down.load(ordering: .relaxed) == stays, c.pointee.consumer!.reload(),
+      c.pointee.producer!.reload()
+    else { return }
+    c.pointee.isFamily = false
+  }
+
   static func attend(_ c: ConnectionRef) {
     watch()
     if c.pointee.family!.pointee.bereaved.load(ordering: .acquiring) {

@@ -199,9 +199,14 @@ enum Attaching {
     c.lockBoth()
     defer { c.unlockBoth() }
     if let old = c.pointee.segment {
+      // Partner: Waiters.releaseArms.
+      c.pointee.wakePage.store(0, ordering: .sequentiallyConsistent)
       // The one such pin is this thread's. Another call may still look at the last attempt's memory, or sleep there; one that is
       // in the kernel does not know it.
-      guard Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) == 1 else { return false }
+      guard Pins.sleepers(c.pointee.pins.load(ordering: .sequentiallyConsistent)) == 1 else {
+        c.pointee.wakePage.store(UInt(bitPattern: old.page), ordering: .sequentiallyConsistent)
+        return false
+      }
       old.unmap()
       c.pointee.verbs?.unmap()
       c.pointee.carriedOut &+= c.pointee.producer!.tail
@@ -218,6 +223,7 @@ enum Attaching {
       data: UnsafeRawPointer(segment.ring(c.pointee.laneRole.peer)), capacity: segment.ringBytes, own: own, peer: peer)
     c.pointee.trim = RingTrim()
     c.pointee.segment = segment
+    c.pointee.wakePage.store(UInt(bitPattern: segment.page), ordering: .sequentiallyConsistent)
     c.pointee.nonce = nonce
     c.pointee.records = RecordBuffer()
     c.pointee.outgoing = OutgoingRecords()
@@ -226,8 +232,7 @@ enum Attaching {
     c.pointee.wireup.isOrphan = false
     c.pointee.wireup.isImpatient = false
     c.pointee.isFamily = false
-    c.pointee.family!.pointee.down.store(0, ordering: .relaxed)
-    c.pointee.family!.pointee.bereaved.store(false, ordering: .relaxed)
+    c.pointee.family!.pointee.reset()
     c.pointee.wireup.kernelEnded = false
     c.pointee.cutover = Cutover(role: c.pointee.laneRole)
     return true

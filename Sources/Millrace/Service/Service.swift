@@ -100,10 +100,11 @@ enum Service {
         let posting = Verbs.attend()
         Operator.look()
         Detaching.look()
+        let awaiting = TakingOver.look()
         let others =
           Attaching.timed > 0 || Chaos.stir()
           ? tick : Attaching.listening > 0 ? slowTick : hasLanes ? Trimming.period : -1
-        let timeout = sooner(sooner(others, posting), FabricRetry.look())
+        let timeout = sooner(sooner(awaiting, sooner(others, posting)), FabricRetry.look())
         Verbs.inService.unlock()
         let r = Kernel.call(
           Int(SYS_epoll_pwait), Int(epoll), Int(bitPattern: events.baseAddress!), events.count, timeout, 0, 8)

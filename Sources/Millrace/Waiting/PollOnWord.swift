@@ -14,10 +14,13 @@ extension PollWait {
     let armed = word.pointee.bitwiseOr(ArmBits.futex, ordering: .sequentiallyConsistent).newValue
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     let ready = lookAtLanes(wait)
-    if ready > 0 {
+    let isLeft = SharedLane.mustFollow(c)
+    if ready > 0 || isLeft {
       // As Waiters.disarm; but no lock is held here that would tell who else is about to sleep.
       Waiters.release(word)
-      return done(wait, Int32(ready))
+      if ready > 0 { return done(wait, Int32(ready)) }
+      unpin(wait)
+      return again(wait)
     }
     Stats.count(.pollSleeps)
     wait.pointee.word = UnsafeMutableRawPointer(word).assumingMemoryBound(to: UInt32.self)

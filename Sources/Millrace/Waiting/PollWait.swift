@@ -244,6 +244,8 @@ enum PollWait {
       stopSleeping(wait)
       return askKernel(wait, ready)
     }
+    // The sibling's bell may have hung up before it was armed here, for the lane that it had then.
+    forEachLane(wait) { if SharedLane.mustFollow($0) { limit = 0 } }
     Stats.count(.pollSleeps)
     var left = UInt64.max
     if wait.pointee.deadline != UInt64.max {

@@ -60,9 +60,10 @@ struct Edge {
     Fabric.look(c)
     guard let peer = c.pointee.segment?.side(c.pointee.laneRole.peer) else { return }
     refusals = c.pointee.refusals.load(ordering: .acquiring)
-    // A close after a half-close is no news, until the kernel says so.
+    // A close after a half-close is no news, until the kernel says so. A peer that died said nothing, and has ended all the same.
     let finish = peer.finish.pointee.load(ordering: .acquiring)
-    end = (finish != 0 ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)
+    let hasEnded = finish != 0 || c.pointee.peerGone.load(ordering: .acquiring)
+    end = (hasEnded ? 1 : 0) | (finish & FinishFlags.reset) | Readiness.endBits(c)
     tail = peer.tail.pointee.load(ordering: .acquiring)
     guard c.pointee.receivePath.load(ordering: .acquiring) == .moving else { return }
     tail &+= UInt64(Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0) | 1 << 63

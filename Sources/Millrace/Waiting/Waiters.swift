@@ -48,13 +48,22 @@ enum Waiters {
   static func wake(_ c: ConnectionRef) {
     c.pointee.changes.wrappingAdd(1, ordering: .sequentiallyConsistent)
     withUnsafePointer(to: c.pointee.changes) { Kernel.futexWake(UnsafeMutableRawPointer(mutating: $0)) }
-    if let segment = c.pointee.segment {
-      let own = segment.side(c.pointee.laneRole)
+    releaseArms(c)
+    PollSleepers.wake(c)
+    Registrations.nudge(c)
+  }
+
+  /// Of those who wake, few hold a lock or a pin: the next attempt may be about to unmap this one's memory, or a close.
+  private static func releaseArms(_ c: ConnectionRef) {
+    // Partner: Attaching.adopt and Closing.finish. Either they see the pin, or this sees that the page is about to go.
+    if c.pin(Pins.sleeper) & Pins.finished == 0,
+      let page = UnsafeMutableRawPointer(bitPattern: c.pointee.wakePage.load(ordering: .sequentiallyConsistent))
+    {
+      let own = SideControl(page: page, role: c.pointee.laneRole)
       release(own.readerArm)
       release(own.writerArm)
     }
-    PollSleepers.wake(c)
-    Registrations.nudge(c)
+    c.unpin(Pins.sleeper)
   }
 
   /// Lets everybody go who sleeps on an arm word of this end, or is about to. The bell stays armed for those who sleep on it.
