@@ -250,8 +250,7 @@ extension UnsafeMutablePointer where Pointee == Connection {
 
   /// Whether this process shares the connection with others since a fork.
   var isShared: Bool {
-    guard let family = pointee.family, family.pointee.users.load(ordering: .acquiring) > 1 else { return false }
-    family.pointee.bury()
+    guard let family = pointee.family else { return false }
     return family.pointee.users.load(ordering: .acquiring) > 1
   }
 }

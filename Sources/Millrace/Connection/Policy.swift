@@ -31,6 +31,7 @@ enum Policy {
 
   @inline(never)
   private static func submit(_ c: ConnectionRef) {
+    if c.isShared { c.pointee.family!.pointee.bury() }
     if c.isShared {
       c.pointee.reason = .sharedByFork
       return postpone(c)

@@ -20,6 +20,8 @@ enum Trimming {
         c.unpin(Pins.sleeper)
         return
       }
+      // A process that confines itself may not ask; this thread came before that.
+      if c.isShared { c.pointee.family!.pointee.bury() }
       trim(c)
       c.unpin(Pins.sleeper)
     }
