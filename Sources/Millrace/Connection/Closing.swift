@@ -67,7 +67,7 @@ enum Closing {
   private static func put(off c: ConnectionRef, fd: Int32) -> Bool {
     let copy = Table.makeHidden { Kernel.call(Int(SYS_fcntl), Int(fd), Int(F_DUPFD_CLOEXEC), 0) }
     guard let hidden = try? copy.get() else { return false }
-    if c.pointee.registrations != nil { Registrations.removeAll(c) }
+    if c.pointee.registrations != nil { Registrations.removeAll(c, isKept: true) }
     c.pointee.fd = hidden
     c.pointee.isDeferred = true
     c.pointee.pins.bitwiseOr(Pins.closing, ordering: .sequentiallyConsistent)

@@ -273,11 +273,15 @@ enum Registrations {
 
   // MARK: Removal
 
-  /// The connection is closed. The kernel forgets its own registrations with the last descriptor.
-  static func removeAll(_ c: ConnectionRef) {
+  /// The connection is closed. The kernel forgets its own registrations with the last descriptor: `isKept` if there is a hidden
+  /// one, with which it would go on to tell of what the application has closed.
+  static func removeAll(_ c: ConnectionRef, isKept: Bool = false) {
     lock.lock()
     while let registration = c.pointee.registrations {
       let set = registration.pointee.set
+      if isKept, registration.pointee.place == .kernel {
+        Kernel.epollControl(set.pointee.fd, EPOLL_CTL_DEL, registration.pointee.kernelName)
+      }
       drop(registration, from: c)
       if set.pointee.isNested { NestedSets.refresh(set) }
     }
