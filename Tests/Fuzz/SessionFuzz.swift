@@ -8,6 +8,7 @@ enum SessionFuzz {
     LaneMemory.shared.clear()
     var victim = Victim(role: role)
     var peer = Liar(role: role.peer)
+    if random.once(in: 8) { victim.takeOver() }
     for _ in 0..<(8 + random.below(40)) {
       switch random.below(10) {
       case 0, 1, 2: for byte in peer.says(&random, of: victim) { victim.take(byte) }
@@ -21,6 +22,9 @@ enum SessionFuzz {
       victim.advance()
       if let problem = victim.problem { return problem }
       if victim.isBroken { break }
+    }
+    if random.once(in: 8) {
+      victim.follow(resumedAt: victim.received &- random.next() % 3, lane: peer.guess(&random, of: victim))
     }
     victim.endOfStream()
     Tally.count(victim.isBroken ? "broken off" : "\(victim.cutover.phase)")

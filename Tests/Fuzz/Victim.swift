@@ -154,6 +154,24 @@ struct Victim {
     perform(cutover.laneDown(consumed: consumer.head))
   }
 
+  // MARK: Relatives
+
+  /// A relative has brought the connection onto the lane, and is gone: this process takes the machine over (`TakingOver`).
+  mutating func takeOver() {
+    cutover.rest()
+    writesRecords = true
+    hasOffered = true
+  }
+
+  /// A relative has brought the connection back to TCP, and says where the peer's bytes go on (`Inheriting`), which it has from
+  /// the peer.
+  mutating func follow(resumedAt kernel: UInt64, lane: UInt64) {
+    guard !isBroken else { return }
+    cutover.follow(resumedAt: kernel, lane: lane)
+    writesRecords = false
+    records = RecordBuffer()
+  }
+
   // MARK: The application
 
   mutating func send(_ count: Int) {
