@@ -197,9 +197,9 @@ enum EpollWait {
     guard let c = Registrations.heat(token, in: set) else { return }
     Bell.drain(c)
     if c.pointee.isFamily { _ = SharedLane.follow(c) }
-    // It may have rung for others as well (Waiters.drainBell).
+    // It may have rung for others as well (Waiters.drainBell), and only for them if the connection was taken out of this set.
     PollSleepers.wake(c)
-    if c.pointee.registered.load(ordering: .relaxed) > 1 { Registrations.nudge(c, but: set) }
+    Registrations.nudge(c, but: set)
     c.unpin(Pins.sleeper)
   }
 
