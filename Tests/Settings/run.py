@@ -3,6 +3,7 @@
 what `MILLRACE=off` leaves behind, and the ways in which a process may come to have the library."""
 
 import argparse
+import json
 import os
 import pathlib
 import resource
@@ -110,8 +111,23 @@ class Tests(unittest.TestCase):
         return paths == [LANE, LANE]
 
     def test_a_peer_that_comes_a_little_late(self):
-        """The one who called waits a little, without more traffic. How long is bounded, and a busy machine may need more."""
+        """They meet. How long the one who called waits is bounded, and a busy machine may need more."""
         self.assertTrue(any(self.meets_late() for _ in range(20)))
+
+    def test_a_local_peer_is_called_several_times(self):
+        """Each attempt calls six times, without more traffic; this peer never listens."""
+        server = self.seven_bytes("serve", 2)
+        client = self.seven_bytes(server.stdout.readline().strip(), 1000)
+        try:
+            [end.stdout.readline() for end in (client, server)]
+            shown = subprocess.run([ROOT / "build/millrace", "ss", "--json", "--pid", str(server.pid)], check=True,
+                                   capture_output=True, text=True).stdout
+            counters = json.loads(shown)["processes"][0]["counters"]
+            self.assertGreater(counters["candidates"], 0)
+            self.assertEqual(counters["rendezvous-calls"], 6 * counters["candidates"], counters)
+        finally:
+            for end in (client, server):
+                end.communicate()
 
     # Settings
 

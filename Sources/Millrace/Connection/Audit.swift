@@ -50,13 +50,16 @@ enum Audit {
     return nil
   }
 
+  /// Looks after which a peer is taken to send without end: the caller holds locks.
+  private static let mostLooks = 1000
+
   /// What the kernel says that has been written and read, of a connection on which nothing is acknowledged in between; nil if
   /// it does not say.
   static func counts(_ c: ConnectionRef) -> (written: UInt64, read: UInt64)? {
     var before = cl_tcp_counts()
     var after = cl_tcp_counts()
     let syn: UInt64 = c.pointee.role == .follower ? 1 : 0
-    while true {
+    for _ in 0..<mostLooks {
       guard cl_tcp_counts(c.pointee.fd, &before) == 0, let unsent = Kernel.queued(c.pointee.fd, CL_SIOCOUTQ),
         let unread = Kernel.queued(c.pointee.fd, CL_FIONREAD), cl_tcp_counts(c.pointee.fd, &after) == 0
       else { return nil }
@@ -67,6 +70,7 @@ enum Audit {
       let fin: UInt64 = hasFin(after.state) ? 1 : 0
       return (after.bytes_acked &+ UInt64(unsent) &- syn, after.bytes_received &- fin &- UInt64(unread))
     }
+    return nil
   }
 
   /// Whether the peer's FIN has certainly come: CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT.
