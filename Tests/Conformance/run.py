@@ -18,6 +18,9 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "Support"))
+
+from closing import closing  # noqa: E402
 
 # What each mode adds to the environment.  "kernel" is the reference and has no library at all.
 MODES = {
@@ -189,7 +192,7 @@ def main():
     options = arguments()
     programs = selected(options)
     known = known_differences()
-    passed = failed = admitted = 0
+    passed, failures, admitted = 0, [], 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
 
         def work(program):
@@ -202,7 +205,7 @@ def main():
                 admitted += 1
                 print(f"KNOWN {program.name} ({', '.join(modes)}): {known[(program.name, modes[0])]}", flush=True)
             elif problems:
-                failed += 1
+                failures.append((f"{program.name} ({', '.join(modes)})", "\n".join(problems)))
                 print(f"FAIL {program.name} ({', '.join(modes)})")
                 print("\n".join(problems), flush=True)
             else:
@@ -210,8 +213,7 @@ def main():
                 print(f"PASS {program.name}", flush=True)
     if admitted:
         print(f"{admitted} differ as known-differences.txt admits")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    return closing(passed, failures)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "Support"))
+
+from closing import closing  # noqa: E402
+
 BUILD = ROOT / "build/hostile"
 LIBRARY = ROOT / "build/libmillrace.so"
 COMMAND = ROOT / "build/millrace"
@@ -281,15 +285,15 @@ def main():
     chosen = list(tests(options.filters, options.modes.split(","))) * options.repeat
     if options.list:
         return print("\n".join(test.title for test in chosen))
-    failed = 0
+    failures = []
     for test in chosen:
         began = time.monotonic()
         problem = test.run()
-        failed += problem is not None
+        if problem:
+            failures.append((test.title, problem))
         if problem or sys.stdout.isatty():
             print(f"{'FAIL' if problem else 'ok  '} {test.title}: {problem or ''} {time.monotonic() - began:.1f} s", flush=True)
-    print(f"{len(chosen) - failed} passed, {failed} failed")
-    sys.exit(failed > 0 or not chosen)
+    sys.exit(closing(len(chosen) - len(failures), failures))
 
 
 if __name__ == "__main__":

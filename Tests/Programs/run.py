@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "Support")]
 
 import registry  # noqa: E402
+from closing import closing  # noqa: E402
 from session import LIBRARY, Failure, Session  # noqa: E402
 
 # A low threshold, so that lanes attach within the few calls that many scenarios make.
@@ -62,7 +63,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="only scenarios whose name contains this")
     options = parser.parse_args()
     chosen = dict(setting.split("=", 1) for setting in options.set)
-    passed = failed = 0
+    passed, failures = 0, []
     runs = list(selected(options.names, options.mode)) * options.repeat
     for number, (scenario, mode) in enumerate(runs, 1):
         label = f"[{number}/{len(runs)}] {scenario.name} ({mode})"
@@ -75,15 +76,14 @@ def main():
         print(f"{label}: {'FAILED' if problem else 'passed'}, {seconds:.1f} s{note}", flush=True)
         if problem:
             print("  " + problem.replace("\n", "\n  "), flush=True)
-            failed += 1
+            failures.append((f"{scenario.name} ({mode})", problem))
         else:
             passed += 1
     if options.list:
         return 0
     if not LIBRARY.exists():
         print("no library is built: only the bare runs took place")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    return closing(passed, failures)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "Support")]
 
 import kernel  # noqa: E402
 import machine  # noqa: E402
+from closing import closing  # noqa: E402
 
 DEFAULT_LIMIT = 60
 BOOT_LIMIT = 120
@@ -69,7 +70,7 @@ class Boot:
         self.out = out
         self.size = chosen[0]["machines"]
         self.statuses = {test["name"]: {} for test in chosen}
-        self.passed = self.failed = 0
+        self.passed, self.failures = 0, []
         self.done = set()
         words = [f"{name}={value}" for name, value in (setting.split("=", 1) for setting in options.set)]
         (out / "plan.json").write_text(json.dumps({"tests": chosen}))
@@ -114,7 +115,7 @@ class Boot:
         if good:
             self.passed += 1
             return
-        self.failed += 1
+        self.failures.append((name, "logs above"))
         for letter, status in statuses.items():
             path = self.out / f"{name.replace('/', '-')}.{letter}.log"
             text = path.read_text(errors="replace") if path.exists() else ""
@@ -126,7 +127,7 @@ class Boot:
         for each in self.machines:
             each.kill()
         missing = [name for name, statuses in self.statuses.items() if len(statuses) < self.size]
-        self.failed += len(missing)
+        self.failures += [(name, "it has not ended") for name in missing]
         for name in missing:
             print(f"{name}: FAILED, it has not ended", flush=True)
         for each in self.machines:
@@ -142,11 +143,11 @@ def run_boot(chosen, options):
         boot.follow(time.monotonic() + slower * (BOOT_LIMIT + sum(test["limit"] for test in chosen)))
     finally:
         boot.close()
-    if boot.failed or options.keep:
+    if boot.failures or options.keep:
         print(f"  logs: {out.relative_to(kernel.ROOT)}", flush=True)
     else:
         shutil.rmtree(out)
-    return boot.passed, boot.failed
+    return boot.passed, boot.failures
 
 
 def compile_tools():
@@ -176,15 +177,14 @@ def main():
         return 0
     kernel.fetch(options.kernel)
     compile_tools()
-    passed = failed = 0
+    passed, failures = 0, []
     for machines in FOLDERS.values():
         group = [test for test in chosen if test["machines"] == machines]
         repeated = [{**test, "name": test["name"] + (f"#{number}" if number else "")} for number in range(options.repeat) for test in group]
         if repeated:
             good, bad = run_boot(repeated, options)
-            passed, failed = passed + good, failed + bad
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+            passed, failures = passed + good, failures + bad
+    return closing(passed, failures)
 
 
 if __name__ == "__main__":
