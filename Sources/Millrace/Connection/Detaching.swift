@@ -58,7 +58,6 @@ enum Detaching {
   private static let courtesy: UInt64 = 20_000_000
 
   private static func wait(_ c: ConnectionRef, _ reason: DeclineReason, until deadline: UInt64) {
-    let enough = Kernel.now() &+ courtesy
     while Kernel.now() < deadline {
       let seen = c.pointee.changes.load(ordering: .sequentiallyConsistent)
       // An attempt that could not be given up any more is left when it has come to its end.
@@ -66,11 +65,20 @@ enum Detaching {
       Mover.advance(c)
       let isOnLane = c.pointee.wireup.stage == .attached && !Leaving.peerIsGone(c)
       guard c.pointee.wireup.stage.isMoving || isOnLane else { return }
-      if Resend.isThrough(c), Kernel.now() > enough { return }
+      if Resend.isThrough(c), isCourtesyOver(c) { return }
       withUnsafePointer(to: c.pointee.changes) {
         Kernel.futexWait(UnsafeMutableRawPointer(mutating: $0), expected: seen, nanoseconds: 1_000_000)
       }
     }
+  }
+
+  /// Whether the peer has had that time. It has it once: who tries one program after the other, as execvp(3) does, does not
+  /// wait for each.
+  private static func isCourtesyOver(_ c: ConnectionRef) -> Bool {
+    c.lockBoth()
+    defer { c.unlockBoth() }
+    if c.pointee.wireup.courtesyEnd == 0 { c.pointee.wireup.courtesyEnd = Kernel.now() &+ courtesy }
+    return Kernel.now() > c.pointee.wireup.courtesyEnd
   }
 
   // MARK: By the service thread

@@ -60,6 +60,8 @@ struct Wireup {
   var auditFailed = false
   /// The peer has had its time to say that it has read the last record.
   var isImpatient = false
+  /// When callers who need plain TCP stop waiting for that, CLOCK_MONOTONIC in nanoseconds; 0 until the first one waits.
+  var courtesyEnd: UInt64 = 0
   /// The peer died in the middle of the cutover.
   var isOrphan = false
   /// The kernel stream has ended.

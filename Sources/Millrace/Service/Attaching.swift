@@ -231,6 +231,7 @@ enum Attaching {
     c.pointee.returning.end()
     c.pointee.wireup.isOrphan = false
     c.pointee.wireup.isImpatient = false
+    c.pointee.wireup.courtesyEnd = 0
     c.pointee.isFamily = false
     c.pointee.family!.pointee.reset()
     c.pointee.wireup.kernelEnded = false
