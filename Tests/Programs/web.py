@@ -65,10 +65,11 @@ def fetch_and_compare(session, port):
 
 
 def load_and_compare(session, port, name, connections=16, threads=2, seconds=1):
-    """wrk on one file, each body compared inside wrk."""
-    environment = session.environment("client", EXPECT_FILE=str(session.path(f"www/{name}")))
-    out = session.call("wrk", ["wrk", "-t", threads, "-c", connections, "-d", f"{seconds * PATIENCE}s",
-                               "--timeout", f"{2 * PATIENCE}s", "-s", COMPARE,
+    """wrk on one file, each body compared inside wrk, for so long, and until there are more bodies than connections."""
+    environment = session.environment("client", EXPECT_FILE=str(session.path(f"www/{name}")),
+                                      AT_LEAST_BODIES=str(connections), AT_LEAST_SECONDS=str(seconds))
+    out = session.call("wrk", ["wrk", "-t", threads, "-c", connections, "-d", f"{30 * PATIENCE}s",
+                               "--timeout", f"{20 * PATIENCE}s", "-s", COMPARE,
                                f"http://127.0.0.1:{port}/{name}"], environment=environment).decode()
     match = re.search(r"compared good=(\d+) bad=(\d+)", out)
     check(match, f"wrk did not end as it should: {out}")
