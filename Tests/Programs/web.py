@@ -31,6 +31,25 @@ http {{
 }}
 """
 
+HAPROXY = """
+global
+  maxconn 200
+  nbthread 2
+  {more_global}
+defaults
+  mode {mode}
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+  {more_defaults}
+frontend front
+  bind 127.0.0.1:{front}
+  default_backend back
+backend back
+  {more_backend}
+  server nginx 127.0.0.1:{back} {more_server}
+"""
+
 
 def write_files(session):
     folder = session.path("www")
@@ -50,6 +69,14 @@ def start_nginx(session, sendfile="on", workers=2):
     process = session.start(name, ["nginx", "-p", session.directory, "-c", session.path(f"{name}.conf"), "-e",
                                    "stderr"], port=port)
     return process, port
+
+
+def haproxy_command(session, front, back, mode="http", more_global="", more_defaults="", more_backend="", more_server=""):
+    """Writes a configuration, with further lines in its sections, and returns the command that stays in the foreground."""
+    path = session.write("haproxy.cfg", HAPROXY.format(
+        front=front, back=back, mode=mode, more_global=more_global, more_defaults=more_defaults,
+        more_backend=more_backend, more_server=more_server))
+    return ["haproxy", "-db", "-f", path]
 
 
 def fetch_and_compare(session, port):

@@ -276,31 +276,13 @@ def php(session):
     count_inner(session, nginx)
 
 
-HAPROXY = """
-global
-  nbthread 2
-  maxconn 200
-defaults
-  mode http
-  http-reuse always
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-frontend front
-  bind 127.0.0.1:{front}
-  default_backend back
-backend back
-  option httpchk GET /small
-  server one 127.0.0.1:{back} check inter 100ms
-"""
-
-
 @row("haproxy", "haproxy", "two threads in front of nginx, health checks")
 def haproxy(session):
     nginx, back = web.start_nginx(session)
     front = free_port()
-    session.write("haproxy.cfg", HAPROXY.format(front=front, back=back))
-    process = session.start("haproxy", ["haproxy", "-db", "-f", session.path("haproxy.cfg")], side="client", port=front)
+    command = web.haproxy_command(session, front, back, more_defaults="http-reuse always", more_backend="option httpchk GET /small",
+                                  more_server="check inter 100ms")
+    process = session.start("haproxy", command, side="client", port=front)
     web.fetch_and_compare(session, front)
     for name in web.SIZES:
         web.load_and_compare(session, front, name, connections=4 if name == "large" else 16)

@@ -170,30 +170,13 @@ def activation_per_connection(session):
         check(b"compared" in out, f"the client said {out}")
 
 
-HAPROXY = """
-global
-  maxconn 200
-  stats socket {directory}/admin level admin expose-fd listeners
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-frontend front
-  bind 127.0.0.1:{front}
-  default_backend back
-backend back
-  server nginx 127.0.0.1:{back}
-"""
-
-
 @scenario("haproxy hands its listeners over")
 def haproxy_reload(session):
     """Under load, a new haproxy takes the listeners from the old one over a Unix socket; no request fails."""
     nginx, back = web.start_nginx(session)
     front = free_port()
-    session.write("haproxy.cfg", HAPROXY.format(directory=session.directory, front=front, back=back))
-    arguments = ["haproxy", "-db", "-f", session.path("haproxy.cfg")]
+    admin = session.path("admin")
+    arguments = web.haproxy_command(session, front, back, more_global=f"stats socket {admin} level admin expose-fd listeners")
     generations = [session.start("haproxy-0", arguments, port=front)]
     file = session.path("www/middle")
     client = session.start("fetch", [PYTHON, PEERS / "fetch_many.py", front, "middle", file, 5, 8], side="client")
@@ -201,7 +184,7 @@ def haproxy_reload(session):
         old = generations[-1]
         if session.both:
             session.wait_for_lanes(old)
-        new = session.start(f"haproxy-{number}", [*arguments, "-x", session.path("admin"), "-sf", old.pid])
+        new = session.start(f"haproxy-{number}", [*arguments, "-x", admin, "-sf", old.pid])
         generations.append(new)
         check(old.wait() == 0, f"generation {number - 1} ended badly: {old.text()}")
     web.fetch_and_compare(session, front)

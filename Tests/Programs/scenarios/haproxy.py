@@ -4,29 +4,11 @@ import web
 from registry import expect_lanes, scenario
 from session import free_port
 
-CONFIGURATION = """
-global
-  maxconn 200
-  nbthread 2
-defaults
-  mode {mode}
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-  {options}
-frontend front
-  bind 127.0.0.1:{front}
-  default_backend back
-backend back
-  server nginx 127.0.0.1:{back}
-"""
-
-
 def serve(session, mode, options):
     nginx, back = web.start_nginx(session)
     front = free_port()
-    session.write("haproxy.cfg", CONFIGURATION.format(mode=mode, options=options, front=front, back=back))
-    haproxy = session.start("haproxy", ["haproxy", "-db", "-f", session.path("haproxy.cfg")], port=front)
+    command = web.haproxy_command(session, front, back, mode, more_defaults=options)
+    haproxy = session.start("haproxy", command, port=front)
     web.fetch_and_compare(session, front)
     for name in web.SIZES:
         web.load_and_compare(session, front, name, connections=4 if name == "large" else 16)
