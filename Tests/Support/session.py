@@ -94,6 +94,14 @@ class Process:
         except subprocess.TimeoutExpired:
             raise Failure(f"{self.name} did not end within {timeout} s") from None
 
+    def wait_for_text(self, text, timeout=30):
+        """Until it has written that."""
+        deadline = time.monotonic() + timeout
+        while text not in self.text():
+            check(self.child.poll() is None, f"{self.name} has ended: {self.text()[-1000:]}")
+            check(time.monotonic() < deadline, f"{self.name} has not said {text!r} within {timeout} s: {self.text()[-1000:]}")
+            time.sleep(0.01)
+
     def stop(self, first=signal.SIGTERM):
         """Ends the group: asks, waits, then kills."""
         if self.child.poll() is None:

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import time
 
 from redis_parts import start_server
 from registry import expect_lanes, scenario
@@ -40,10 +39,7 @@ def live_server(session):
     port = free_port()
     server = start_server(session, port)
     client = session.start("hold", [PYTHON, HOLD, port, CONNECTIONS, EXCHANGES], side="client")
-    deadline = time.monotonic() + 20
-    while "ready" not in client.text():
-        check(client.child.poll() is None and time.monotonic() < deadline, f"the client failed: {client.text()}")
-        time.sleep(0.02)
+    client.wait_for_text("ready")
     for process, side in ((server, "server"), (client, "client")):
         if session.preloaded[side]:
             entry = listing(session, process)

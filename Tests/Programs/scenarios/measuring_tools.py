@@ -9,10 +9,10 @@ from session import LOOPBACK, check, free_port, random_bytes
 @scenario("iperf3")
 def iperf3(session):
     port = free_port()
-    server = session.start("iperf3", ["iperf3", "-s", "-B", LOOPBACK, "-p", port])
-    # To iperf3 a probe of its port is a client, and it is busy with it for a moment.
-    session.wait_for_listener(server, port)
-    for extra in ([], ["-R"], ["-P", "2"], ["-P", "2", "-R"], ["--bidir"], ["-l", "1000"]):
+    server = session.start("iperf3", ["iperf3", "-s", "-B", LOOPBACK, "-p", port, "--forceflush"])
+    for number, extra in enumerate(([], ["-R"], ["-P", "2"], ["-P", "2", "-R"], ["--bidir"], ["-l", "1000"]), 1):
+        # It is busy with one client for a moment after that has ended, and a probe of its port is one too.
+        server.wait_for_text(f"(test #{number})")
         out = session.call("iperf3-client", ["iperf3", "-c", LOOPBACK, "-p", port, "-t", "1", "-J", *extra])
         end = json.loads(out)["end"]
         sent, received = end["sum_sent"]["bytes"], end["sum_received"]["bytes"]
