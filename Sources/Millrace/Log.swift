@@ -38,10 +38,11 @@ enum Log {
   static func attached(_ c: ConnectionRef) {
     guard Configuration.settings.logLevel.rawValue >= LogLevel.debug.rawValue else { return }
     let fd = Int(c.pointee.fd)
+    let isShared = c.pointee.verbs == nil
     line {
       $0.add("fd ")
       $0.add(fd)
-      $0.add(": attached to a shared-memory lane")
+      $0.add(isShared ? ": attached to a shared-memory lane" : ": attached to a verbs lane")
     }
   }
 

@@ -8,11 +8,14 @@ enum Audit {
   private static let closed: UInt8 = 7
 
   static func agrees(_ c: ConnectionRef) -> Bool {
-    var round = 0
-    // Bytes that arrive, or are acknowledged, between two looks make one of them stale; a look that fits is exact.
-    while round < 4 {
-      if agreesOnce(c) { return true }
-      round += 1
+    for _ in 0..<4 {
+      guard let look = look(c), look.state == established else { break }
+      // What moves between the calls of a look makes it wrong; one that fits is exact.
+      if look.written == c.pointee.kernelSent.load(ordering: .relaxed),
+        look.read == c.pointee.kernelReceived.load(ordering: .relaxed)
+      {
+        return true
+      }
     }
     c.pointee.wireup.auditFailed = true
     return false
@@ -35,17 +38,40 @@ enum Audit {
     return counts.bytes_received == read && (isReset || counts.state == closed)
   }
 
+  /// What the kernel says that has been written to a connection and read from it.
+  private struct Look {
+    var state: UInt8
+    var written: UInt64
+    var read: UInt64
+    /// Nothing was acknowledged, or came, while the counts were taken, which are several calls: they are of one moment.
+    var isWrittenExact: Bool
+    var isReadExact: Bool
+  }
+
+  /// One look; nil if the kernel does not say.
+  private static func look(_ c: ConnectionRef) -> Look? {
+    let fd = c.pointee.fd
+    var before = cl_tcp_counts()
+    var after = cl_tcp_counts()
+    guard cl_tcp_counts(fd, &before) == 0, let unsent = Kernel.queued(fd, CL_SIOCOUTQ),
+      let unread = Kernel.queued(fd, CL_FIONREAD), cl_tcp_counts(fd, &after) == 0
+    else { return nil }
+    // The SYN counts as a byte at the end that connected, and the peer's FIN as one that is never unread.
+    let syn: UInt64 = c.pointee.role == .follower ? 1 : 0
+    let fin: UInt64 = hasFin(after.state) ? 1 : 0
+    let isSettled = before.state == after.state
+    return Look(
+      state: after.state, written: after.bytes_acked &+ UInt64(unsent) &- syn,
+      read: after.bytes_received &- fin &- UInt64(unread),
+      isWrittenExact: isSettled && before.bytes_acked == after.bytes_acked,
+      isReadExact: isSettled && before.bytes_received == after.bytes_received)
+  }
+
   /// How many bytes have been read from the kernel path, by the kernel's word. Nil if it does not say so exactly.
   static func received(_ c: ConnectionRef) -> UInt64? {
-    var round = 0
-    while round < 4 {
-      var before = cl_tcp_counts()
-      var after = cl_tcp_counts()
-      guard cl_tcp_counts(c.pointee.fd, &before) == 0, before.state == established,
-        let unread = Kernel.queued(c.pointee.fd, CL_FIONREAD), cl_tcp_counts(c.pointee.fd, &after) == 0
-      else { return nil }
-      if before.bytes_received == after.bytes_received { return before.bytes_received &- UInt64(unread) }
-      round += 1
+    for _ in 0..<4 {
+      guard let look = look(c), look.state == established else { return nil }
+      if look.isReadExact { return look.read }
     }
     return nil
   }
@@ -56,19 +82,9 @@ enum Audit {
   /// What the kernel says that has been written and read, of a connection on which nothing is acknowledged in between; nil if
   /// it does not say.
   static func counts(_ c: ConnectionRef) -> (written: UInt64, read: UInt64)? {
-    var before = cl_tcp_counts()
-    var after = cl_tcp_counts()
-    let syn: UInt64 = c.pointee.role == .follower ? 1 : 0
     for _ in 0..<mostLooks {
-      guard cl_tcp_counts(c.pointee.fd, &before) == 0, let unsent = Kernel.queued(c.pointee.fd, CL_SIOCOUTQ),
-        let unread = Kernel.queued(c.pointee.fd, CL_FIONREAD), cl_tcp_counts(c.pointee.fd, &after) == 0
-      else { return nil }
-      guard before.bytes_acked == after.bytes_acked, before.bytes_received == after.bytes_received,
-        before.state == after.state
-      else { continue }
-      // The peer's FIN counts as a byte that is never unread.
-      let fin: UInt64 = hasFin(after.state) ? 1 : 0
-      return (after.bytes_acked &+ UInt64(unsent) &- syn, after.bytes_received &- fin &- UInt64(unread))
+      guard let look = look(c) else { return nil }
+      if look.isWrittenExact, look.isReadExact { return (look.written, look.read) }
     }
     return nil
   }
@@ -91,18 +107,5 @@ enum Audit {
     var counts = cl_tcp_counts()
     guard cl_tcp_counts(c.pointee.fd, &counts) == 0 else { return nil }
     return counts.bytes_acked &- (c.pointee.role == .follower ? 1 : 0)
-  }
-
-  private static func agreesOnce(_ c: ConnectionRef) -> Bool {
-    let fd = c.pointee.fd
-    var counts = cl_tcp_counts()
-    guard cl_tcp_counts(fd, &counts) == 0, counts.state == established else { return false }
-    guard let unsent = Kernel.queued(fd, CL_SIOCOUTQ), let unread = Kernel.queued(fd, CL_FIONREAD) else { return false }
-    // The SYN counts as a byte at the end that connected.
-    let syn: UInt64 = c.pointee.role == .follower ? 1 : 0
-    let written = counts.bytes_acked &+ UInt64(unsent) &- syn
-    let read = counts.bytes_received &- UInt64(unread)
-    return written == c.pointee.kernelSent.load(ordering: .relaxed)
-      && read == c.pointee.kernelReceived.load(ordering: .relaxed)
   }
 }
