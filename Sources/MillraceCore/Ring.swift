@@ -204,11 +204,13 @@ public struct RingConsumer {
     return true
   }
 
-  /// Whether the ring looks empty without reading shared memory twice: reads the tail only if nothing is known ready.
+  /// Whether there is more than `seen` bytes, which somebody has looked at without consuming them. Reads the tail only if no
+  /// more is known to be ready.
   @inline(__always)
-  public mutating func isEmpty() -> Bool {
-    if ready != 0 { return false }
-    return peer.tail.pointee.load(ordering: .relaxed) == head
+  public mutating func holds(moreThan seen: Int) -> Bool {
+    if ready > seen { return true }
+    let count = peer.tail.pointee.load(ordering: .relaxed) &- head
+    return count > UInt64(truncatingIfNeeded: seen)
   }
 
   /// Copies ready bytes out from `offset` behind the head, without consuming them.
@@ -241,12 +243,13 @@ public struct RingConsumer {
     return peer.takeWriters()
   }
 
-  /// Arms: the producer will ring when it has put something in. Then looks once more; true if the reader may sleep.
-  public mutating func mustWait(arming bits: UInt32) -> Bool {
+  /// Arms: the producer will ring when it has put something in. Then looks once more; true if the reader may sleep, who has
+  /// looked at `seen` bytes without consuming them.
+  public mutating func mustWait(arming bits: UInt32, seen: Int = 0) -> Bool {
     own.readerArm.pointee.bitwiseOr(bits, ordering: .sequentiallyConsistent)
     // Partner: RingProducer.publish.
     let tail = peer.tail.pointee.load(ordering: .sequentiallyConsistent)
-    return tail == head && peer.finish.pointee.load(ordering: .sequentiallyConsistent) == 0
+    return tail &- head <= UInt64(truncatingIfNeeded: seen) && peer.finish.pointee.load(ordering: .sequentiallyConsistent) == 0
   }
 
   /// The producer's ``FinishFlags``. Read them before the last look at the tail: bytes come before the flags.

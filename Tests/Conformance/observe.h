@@ -136,6 +136,11 @@ void fill(void *bytes, size_t length, uint64_t seed, uint64_t at);
 // Whether bytes are those of stream `seed` from position `at` on.
 bool matches(const void *bytes, size_t length, uint64_t seed, uint64_t at);
 uint64_t next_random(uint64_t *state);
+// Writes or reads with one of the many calls that do; the first seven understand `flags`, and the last ways to read
+// take two calls and wait.
+enum { WRITE_WAYS = 8, FLAGGED_WAYS = 7, READ_WAYS = 9 };
+ssize_t write_somehow(int fd, char *bytes, size_t length, int flags, unsigned way);
+ssize_t read_somehow(int fd, char *bytes, size_t length, int flags, unsigned way);
 // Writes or reads exactly that much on a blocking descriptor; false when it ends before.
 bool write_all(int fd, const void *bytes, size_t length);
 bool read_all(int fd, void *bytes, size_t length);

@@ -14,7 +14,8 @@ extension Mover {
     let events = Kernel.pollNow(c.pointee.fd, Int16(POLLIN))
     // What had arrived before a reset is still there, and read first.
     if events & Int16(POLLERR) != 0, isDrained(c) { return Leaving.kernelEnded(c) }
-    guard events & Int16(POLLIN) != 0 else { return false }
+    // Below SO_RCVLOWAT there is something all the same.
+    guard events & Int16(POLLIN) != 0 || !isDrained(c) else { return false }
     let received = c.pointee.kernelReceived.load(ordering: .relaxed)
     switch c.pointee.cutover.inbound {
     case .application: return endsHere(c)

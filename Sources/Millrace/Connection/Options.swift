@@ -27,7 +27,7 @@ enum Options {
     length: UnsafeMutablePointer<UInt32>?
   ) -> Int32? {
     if level == Self.level { return own(c, name, value, length) }
-    if let reason = takesStream(level: level, name: name), name == TCP_ZEROCOPY_RECEIVE {
+    if name == TCP_ZEROCOPY_RECEIVE, let reason = takesStream(level: level, name: name) {
       Descriptors.decline(c, reason)
     }
     if level == SOL_SOCKET, name == SO_ERROR {
@@ -60,8 +60,15 @@ enum Options {
   /// What must not be asked of the kernel, or told to it, while the stream is not the kernel's: it takes the stream over, shows
   /// its state, or reads from it. Called before.
   static func takesStream(level: Int32, name: Int32) -> DeclineReason? {
-    // The offset of a peek moves with what the kernel is read, records too.
-    if level == SOL_SOCKET { return name == SO_PEEK_OFF ? .splice : nil }
+    if level == SOL_SOCKET {
+      switch name {
+      // The offset of a peek moves with what the kernel is read, records too.
+      case SO_PEEK_OFF: return .splice
+      // Below it the kernel tells nobody of what has come: a record that the move needs would be seen by no wait.
+      case SO_RCVLOWAT: return .socketOption
+      default: return nil
+      }
+    }
     guard level == Int32(IPPROTO_TCP) else { return nil }
     switch name {
     case TCP_ULP: return .kernelTLS

@@ -6,6 +6,8 @@ import Synchronization
 /// application, then out of the ring.
 enum Receive {
   static func begin(_ call: UnsafeMutablePointer<mr_call>, _ first: ConnectionRef) -> mr_step {
+    // What a peek has seen on another path, it sees again.
+    if call.pointee.flags & Int32(MSG_PEEK) != 0 { call.pointee.moved = 0 }
     var c = first
     while true {
       if c.pointee.receivePath.load(ordering: .acquiring) == .kernel {
@@ -69,12 +71,16 @@ enum Receive {
       return done(call, 0, error: EINVAL)
     }
     let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
+    let peek = call.pointee.flags & Int32(MSG_PEEK) != 0
+    if peek, whole, let segment = c.pointee.segment, wanted > segment.ringBytes { return leave(call, c) }
     var advanced = false
     while true {
       if c.pointee.isFamily {
         SharedLane.attend(c, other: c.pointee.sendLock)
         if SharedLane.siblingLeaves(c) { return awaitSibling(call, c) }
       }
+      // Who peeks begins anew each time.
+      if peek { call.pointee.moved = 0 }
       let got = take(call, c, wanted: wanted)
       if got < 0 { return giveUp(call, c) }
       call.pointee.moved += got
@@ -90,7 +96,7 @@ enum Receive {
         c.pointee.receiveLock.unlock()
         return done(call, 0)
       }
-      if isOver(c) { return atEnd(call, c) }
+      if isOver(c, seen: seen(call)) { return atEnd(call, c) }
       if c.pointee.receivePath.load(ordering: .relaxed) == .moving, !advanced {
         // What was the application's is read: the mark may be next, or reading may go back to the kernel.
         advanced = true
@@ -106,9 +112,23 @@ enum Receive {
         if returns, Returning.await(c) { return begin(call, c) }
         return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
       }
-      if spin(c) { continue }
+      if spin(c, seen: seen(call)) { continue }
       if let step = prepareSleep(call, c) { return step }
     }
+  }
+
+  /// A peek for more than the ring ever holds: the kernel's buffers grow. Releases the lock.
+  @inline(never)
+  private static func leave(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.pointee.receiveLock.unlock()
+    Descriptors.decline(c, .socketOption)
+    return begin(call, c)
+  }
+
+  /// What a call has looked at without consuming it: only more than that is news to it.
+  @inline(__always)
+  private static func seen(_ call: UnsafeMutablePointer<mr_call>) -> Int {
+    call.pointee.flags & Int32(MSG_PEEK) != 0 ? call.pointee.moved : 0
   }
 
   /// Whether bytes that were readable come over TCP once more. The receive lock is held.
@@ -206,21 +226,23 @@ enum Receive {
     return moved
   }
 
-  /// Whether a reader would get something now.
-  static func isReadable(_ c: ConnectionRef) -> Bool {
-    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return kernelHolds(c) }
+  /// Whether a reader would get something now, who has looked at `seen` bytes without consuming them.
+  static func isReadable(_ c: ConnectionRef, seen: Int = 0) -> Bool {
+    guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else {
+      return kernelHolds(c) && (seen == 0 || Kernel.queued(c.pointee.fd, CL_FIONREAD) ?? 0 > seen)
+    }
     Fabric.look(c)
-    return !c.pointee.consumer!.isEmpty()
+    return c.pointee.consumer!.holds(moreThan: seen)
   }
 
   /// Whether nothing will ever follow what was there at the look before this one.
   @inline(__always)
-  static func isOver(_ c: ConnectionRef) -> Bool {
+  static func isOver(_ c: ConnectionRef, seen: Int = 0) -> Bool {
     if c.pointee.readShut.load(ordering: .relaxed) { return true }
     guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
     // The flags come after the last tail, so the tail is looked at again behind them.
     guard c.pointee.consumer!.finishFlags != 0 || c.pointee.peerGone.load(ordering: .acquiring) else { return false }
-    return c.pointee.consumer!.isEmpty()
+    return !c.pointee.consumer!.holds(moreThan: seen)
   }
 
   /// The end of the lane's stream. A peer that is gone leaves the last word to the kernel; a half-close is told here.
@@ -256,7 +278,7 @@ enum Receive {
 
   /// Spins with the lock held while the ring is empty. True if it is worth looking again.
   @inline(__always)
-  private static func spin(_ c: ConnectionRef) -> Bool {
+  private static func spin(_ c: ConnectionRef, seen: Int) -> Bool {
     guard c.pointee.receivePath.load(ordering: .relaxed) == .lane else { return false }
     let slowness = Fabric.slowness(c)
     let budget = c.pointee.receiveSpin.begin(limit: Configuration.spinCycles &* slowness)
@@ -266,7 +288,7 @@ enum Receive {
     var round = 0
     while true {
       Fabric.look(c)
-      if !c.pointee.consumer!.isEmpty() {
+      if c.pointee.consumer!.holds(moreThan: seen) {
         c.pointee.receiveSpin.won()
         return true
       }
@@ -297,14 +319,14 @@ enum Receive {
     if !Fabric.hasWords(c), c.pointee.receivePath.load(ordering: .relaxed) == .lane {
       BellSleep.enter(call, c)
       Fabric.arm(c, forRoom: false)
-      guard c.pointee.consumer!.isEmpty(), !isOver(c) else {
+      guard !c.pointee.consumer!.holds(moreThan: seen(call)), !isOver(c, seen: seen(call)) else {
         BellSleep.leave(call, c)
         return nil
       }
     } else if c.pointee.receivePath.load(ordering: .relaxed) == .lane {
       let word = c.pointee.segment!.side(c.pointee.laneRole).readerArm
       Waiters.sleep(call, on: word)
-      guard c.pointee.consumer!.mustWait(arming: ArmBits.futex),
+      guard c.pointee.consumer!.mustWait(arming: ArmBits.futex, seen: seen(call)),
         !c.pointee.peerGone.load(ordering: .sequentiallyConsistent),
         !c.pointee.readShut.load(ordering: .sequentiallyConsistent),
         !c.pointee.isFamily || !SharedLane.mustLook(c)
@@ -334,10 +356,12 @@ enum Receive {
     defer { c.unpin(Pins.sleeper) }
     if error == EINTR || error == ETIMEDOUT {
       // What came at the last moment is given all the same.
-      if !isReadable(c) && !isOver(c) || c.pointee.isFamily && SharedLane.siblingLeaves(c) {
+      let seen = seen(call)
+      if !isReadable(c, seen: seen) && !isOver(c, seen: seen) || c.pointee.isFamily && SharedLane.siblingLeaves(c) {
         c.pointee.receiveLock.unlock()
         let moved = call.pointee.moved
-        return done(call, moved, error: moved > 0 ? 0 : error == EINTR ? EINTR : EAGAIN)
+        // Who waits for nothing has got it (tcp_recvmsg).
+        return done(call, moved, error: moved > 0 || Vectors.length(call) == 0 ? 0 : error == EINTR ? EINTR : EAGAIN)
       }
     }
     if c.pointee.receivePath.load(ordering: .relaxed) == .kernel {

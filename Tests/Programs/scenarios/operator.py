@@ -39,7 +39,9 @@ def off_and_on(session):
     await_lanes(session, server, at_least=4)
     for turn in range(ROUNDS):
         said = tell(session, "off", server.pid)
-        moved, of = map(int, re.search(r"lanes off, (\d+) of (\d+)", said).groups())
+        counts = re.search(r"lanes off, (\d+) of (\d+)", said)
+        check(counts, f"turn {turn}: {said}")
+        moved, of = map(int, counts.groups())
         check(moved == of and of >= 1, f"turn {turn}: {said}")
         check(all(path != "lane" and reason == "operator" for _, path, reason in paths(session, server)),
               f"turn {turn}: after off: {paths(session, server)}")
