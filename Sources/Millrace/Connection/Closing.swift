@@ -171,8 +171,10 @@ enum Closing {
     if writers != 0 { Bell.ringWriters(c, writers) }
   }
 
+  /// Whether there is something that nobody will read, and a peer to tell of it: not if both have ended their streams.
   private static func isUnread(_ c: ConnectionRef) -> Bool {
     Fabric.look(c)
+    if c.pointee.producer!.isFinished, c.pointee.consumer!.finishFlags & FinishFlags.finished != 0 { return false }
     guard c.pointee.consumer!.refresh() else { return true }
     return c.pointee.consumer!.ready > 0
   }
