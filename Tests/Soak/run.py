@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE.parent / "Support"), str(HERE.parent / "Programs")]
 import lanes  # noqa: E402
 import web  # noqa: E402
 from redis_parts import RESP, start_server  # noqa: E402
-from session import BUILD, PYTHON, Failure, Session, check, free_port  # noqa: E402
+from session import BUILD, EXIT_LINE, PYTHON, Failure, Session, check, free_port  # noqa: E402
 
 ROUND = 10
 STREAMS = 4
@@ -157,7 +157,7 @@ class Soak:
 
     def collect(self, process):
         text = process.text()
-        check("wrong" not in text, f"a stream differs: {text}\n{self.streams.text()}")
+        check("wrong" not in text, f"a stream differs: {text}\nThe server: {self.server_text()}")
         sizes = [int(size) for size in re.findall(r"ok (\d+)", text)]
         self.bytes += sum(sizes)
         self.connections += len(sizes)
@@ -166,8 +166,12 @@ class Soak:
         self.session.processes.remove(process)
         self.session.logs.remove(process.log)
 
+    def server_text(self):
+        """What the streams' server has said, but for the last words of its children."""
+        return "\n".join(line for line in self.streams.text().splitlines() if not EXIT_LINE.match(line))
+
     def check_servers(self):
-        check("wrong" not in self.streams.text(), self.streams.text())
+        check("wrong" not in self.streams.text(), self.server_text())
         for name, server in self.servers.items():
             check(server.child.poll() is None, f"{name} has ended: {server.text()[-2000:]}")
 

@@ -249,7 +249,12 @@ class Session:
             for what in (["ss", "-a"], ["ss", "--counters"]) if COMMAND.exists() else ():
                 subprocess.run([COMMAND, *what], stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60)
             for pid in [*more, *pids]:
-                file.write(f"== {pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_text()[:200]}\n".encode())
+                try:
+                    command = pathlib.Path(f"/proc/{pid}/cmdline").read_text()[:200]
+                except OSError:
+                    # It has ended meanwhile.
+                    continue
+                file.write(f"== {pid} {command}\n".encode())
                 file.flush()
                 subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all backtrace 16"], stdout=file,
                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60)

@@ -199,6 +199,11 @@ enum Closing {
     }
   }
 
+  /// Held while a record is taken apart, and by a fork: its child has each record whole, or not at all. One of which a part was
+  /// gone already would be taken apart there once more, and descriptors closed that have become something else. No lock of a
+  /// connection's is taken behind it.
+  static let finishing = Lock()
+
   /// Nobody uses the record any more: gives back what it holds, and the record.
   static func finish(_ c: ConnectionRef) {
     // Two may see the last pin go; one of them finishes.
@@ -207,10 +212,10 @@ enum Closing {
       expected: Pins.closing | gates, desired: Pins.closing | Pins.finished | Pins.sleeper,
       ordering: .acquiringAndReleasing)
     guard mine else { return }
-    if c.pointee.isDeferred {
-      leaveLane(c, fd: c.pointee.fd)
-      Table.closeHidden(c.pointee.fd)
-    }
+    if c.pointee.isDeferred { leaveLane(c, fd: c.pointee.fd) }
+    finishing.lock()
+    defer { finishing.unlock() }
+    if c.pointee.isDeferred { Table.closeHidden(c.pointee.fd) }
     closeOwn(c)
     c.pointee.wakePage.store(0, ordering: .sequentiallyConsistent)
     c.pointee.segment?.unmap()

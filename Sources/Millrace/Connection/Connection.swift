@@ -215,6 +215,15 @@ extension UnsafeMutablePointer where Pointee == Connection {
     return now
   }
 
+  /// Lets go of `lock` for something that takes both, or time: with a pin, or a close meanwhile would take the record apart.
+  func apart(from lock: borrowing Lock, _ body: () -> mr_step) -> mr_step {
+    // Partner: Closing.hasCallInside, behind the lock.
+    _ = pin(Pins.sleeper)
+    lock.unlock()
+    defer { unpin(Pins.sleeper) }
+    return body()
+  }
+
   /// Whether `fd` still names this connection. False after a close that came between the look-up and a lock.
   @inline(__always)
   func isNamed(by fd: Int32) -> Bool {

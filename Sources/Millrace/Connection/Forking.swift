@@ -23,13 +23,19 @@ enum Forking {
     _ = Kin.me
     let deadline = Kernel.now() &+ patience
     while true {
-      Pool.forEach { leaveVerbs($0, until: deadline) }
-      Pool.forEach { if isInMotion($0) { Closing.settle($0, until: deadline) } }
+      Pool.forEach { if $0.pointee.verbs != nil { pinned($0) { leaveVerbs($0, until: deadline) } } }
+      Pool.forEach { if isInMotion($0) { pinned($0) { Closing.settle($0, until: deadline) } } }
       hold()
       if isComplete(until: deadline) { break }
       release()
     }
     Pool.forEach(share)
+  }
+
+  /// Another thread may close the connection meanwhile: with a pin it is not taken apart.
+  private static func pinned(_ c: ConnectionRef, _ body: (ConnectionRef) -> Void) {
+    if c.pin(Pins.sleeper) & Pins.finished == 0 { body(c) }
+    c.unpin(Pins.sleeper)
   }
 
   /// A queue pair is one process's: a child could not go on with it. Its connection is TCP's when the child comes into being.
@@ -47,12 +53,13 @@ enum Forking {
       || c.pointee.receivePath.load(ordering: .relaxed) != .kernel
   }
 
-  /// Connections first, then lists, then the table: the order in which everybody takes them.
+  /// Connections first, then who takes one apart, then lists, then the table: the order in which everybody takes them.
   private static func hold() {
     Pool.forEach { c in
       c.lockBoth()
       c.pointee.isHeld.store(1, ordering: .relaxed)
     }
+    Closing.finishing.lock()
     Registrations.hold()
     Table.lock.lock()
   }
@@ -71,6 +78,7 @@ enum Forking {
   private static func release() {
     Table.lock.unlock()
     Registrations.release()
+    Closing.finishing.unlock()
     // A record that was given back meanwhile, and perhaps taken again, is held all the same.
     Pool.forEachEver { c in
       guard c.pointee.isHeld.exchange(0, ordering: .relaxed) != 0 else { return }
@@ -105,6 +113,7 @@ enum Forking {
     Kin.forked()
     TakingOver.forked()
     Table.lock.reset()
+    Closing.finishing.reset()
     Registrations.forked()
     PeerProcess.forked()
     PollSleepers.forked()
@@ -125,6 +134,8 @@ enum Forking {
       c.pointee.wireup.isWatched = false
       abandonAttempt(c)
       if c.pointee.isFamily { SharedLane.isUnwatched = true }
+      // Closed while some thread was inside, and that thread did not come along.
+      if c.pointee.pins.load(ordering: .relaxed) & Pins.closing != 0 { Closing.finish(c) }
     }
   }
 
@@ -153,7 +164,7 @@ enum Forking {
   static func letGo() {
     Pool.forEach { c in
       guard !isReplaced || !c.pointee.survivesExec else { return }
-      if c.pointee.isFamily { TakingOver.abandon(c) }
+      if c.pointee.isFamily { pinned(c, TakingOver.abandon) }
       _ = c.pointee.family?.pointee.leave()
     }
   }
@@ -179,7 +190,9 @@ enum Forking {
   static func exit() {
     Verbs.settle()
     // Relatives wait for what this process has begun.
-    Pool.forEach { if $0.pointee.isFamily, isInMotion($0) { Closing.settle($0, until: Kernel.now() &+ 5 &* patience) } }
+    Pool.forEach { c in
+      if c.pointee.isFamily, isInMotion(c) { pinned(c) { Closing.settle($0, until: Kernel.now() &+ 5 &* patience) } }
+    }
     if hasRelatives { letGo() }
     Log.summary(attaches: Stats.value(.attaches), candidates: Stats.value(.candidates))
   }

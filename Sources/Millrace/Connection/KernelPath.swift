@@ -110,7 +110,7 @@ enum KernelPath {
     if endOfKernel { _ = Leaving.kernelEnded(c) }
     c.unlockBoth()
     c.unpin(kind)
-    Mover.advance(c)
+    Mover.advanceBehind(c)
     if endOfKernel { return nil }
     guard bytes > 0, ours == 0 else {
       call.pointee.result = ours
@@ -148,7 +148,7 @@ enum KernelPath {
     }
     let now = c.unpin(kind)
     // The last sender out lets a waiting cutover go on.
-    if now & Pins.sendGate != 0 || c.pointee.wireup.wantsQuiet { Mover.advance(c) }
+    if now & Pins.sendGate != 0 || c.pointee.wireup.wantsQuiet { Mover.advanceBehind(c) }
     total(call)
     return MR_DONE
   }

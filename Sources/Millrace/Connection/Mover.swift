@@ -13,6 +13,12 @@ enum Mover {
     go(c) { c.pointee.wireup.stage.isMoving }
   }
 
+  /// The same, for who has just taken his pin off: the record may be nobody's by now, or another connection's.
+  static func advanceBehind(_ c: ConnectionRef) {
+    if c.pin(Pins.sleeper) & Pins.finished == 0 { advance(c) }
+    c.unpin(Pins.sleeper)
+  }
+
   /// The kernel path of an attached connection has something: records of a peer that leaves, or the end.
   static func kernelReady(_ c: ConnectionRef) {
     // One process of several answers for all.

@@ -60,8 +60,11 @@ enum Receive {
     return begin(call, c)
   }
 
-  /// With the receive lock held: gives what there is, or arranges the wait. Releases the lock.
-  private static func held(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+  /// With the receive lock held: gives what there is, or arranges the wait. Releases the lock. `hasAdvanced`: a stream that moves
+  /// has been looked after already.
+  private static func held(
+    _ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef, hasAdvanced: Bool = false
+  ) -> mr_step {
     if call.pointee.flags & Int32(MSG_OOB) != 0 {
       c.pointee.receiveLock.unlock()
       return done(call, 0, error: EINVAL)
@@ -73,7 +76,6 @@ enum Receive {
     let whole = call.pointee.flags & Int32(MSG_WAITALL) != 0
     let peek = call.pointee.flags & Int32(MSG_PEEK) != 0
     if peek, whole, let segment = c.pointee.segment, wanted > segment.ringBytes { return leave(call, c) }
-    var advanced = false
     while true {
       if c.pointee.isFamily {
         SharedLane.attend(c, other: c.pointee.sendLock)
@@ -85,10 +87,8 @@ enum Receive {
       if got < 0 { return giveUp(call, c) }
       call.pointee.moved += got
       if call.pointee.moved >= wanted && (wanted > 0) || (got > 0 && !whole) {
-        let wasMoving = c.pointee.receivePath.load(ordering: .relaxed) == .moving
+        if c.pointee.receivePath.load(ordering: .relaxed) == .moving { return givenWhileMoving(call, c) }
         c.pointee.receiveLock.unlock()
-        // What was read may have been the last before the mark.
-        if wasMoving { Mover.advance(c) }
         return done(call, call.pointee.moved)
       }
       if wanted == 0, call.pointee.flags & MR_AS_FILE != 0 || isReadable(c) {
@@ -97,19 +97,12 @@ enum Receive {
         return done(call, 0)
       }
       if isOver(c, seen: seen(call)) { return atEnd(call, c) }
-      if c.pointee.receivePath.load(ordering: .relaxed) == .moving, !advanced {
-        // What was the application's is read: the mark may be next, or reading may go back to the kernel.
-        advanced = true
-        c.pointee.receiveLock.unlock()
-        Mover.advance(c)
-        if c.pointee.receivePath.load(ordering: .acquiring) == .kernel { return backInKernel(call, c) }
-        c.pointee.receiveLock.lock()
-        continue
+      if c.pointee.receivePath.load(ordering: .relaxed) == .moving, !hasAdvanced {
+        return advanced(call, c)
       }
       if mayNotBlock(call, c) {
-        let returns = call.pointee.moved == 0 && isReturning(c)
+        if call.pointee.moved == 0, isReturning(c) { return awaitReturning(call, c) }
         c.pointee.receiveLock.unlock()
-        if returns, Returning.await(c) { return begin(call, c) }
         return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
       }
       if spin(c, seen: seen(call)) { continue }
@@ -120,15 +113,53 @@ enum Receive {
   /// A peek for more than the ring ever holds: the kernel's buffers grow. Releases the lock.
   @inline(never)
   private static func leave(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
-    c.pointee.receiveLock.unlock()
-    Descriptors.decline(c, .socketOption)
-    return begin(call, c)
+    c.apart(from: c.pointee.receiveLock) {
+      call.pointee.resumed = true
+      Descriptors.decline(c, .socketOption)
+      return begin(call, c)
+    }
   }
 
   /// What a call has looked at without consuming it: only more than that is news to it.
   @inline(__always)
   private static func seen(_ call: UnsafeMutablePointer<mr_call>) -> Int {
     call.pointee.flags & Int32(MSG_PEEK) != 0 ? call.pointee.moved : 0
+  }
+
+  /// What was read may have been the last before the mark. Releases the lock.
+  @inline(never)
+  private static func givenWhileMoving(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.apart(from: c.pointee.receiveLock) {
+      Mover.advance(c)
+      return done(call, call.pointee.moved)
+    }
+  }
+
+  /// What was the application's is read: the mark may be next, or reading may go back to the kernel. Releases the lock.
+  @inline(never)
+  private static func advanced(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.apart(from: c.pointee.receiveLock) {
+      call.pointee.resumed = true
+      Mover.advance(c)
+      c.pointee.receiveLock.lock()
+      guard c.pointee.receivePath.load(ordering: .relaxed) != .kernel,
+        c.isNamed(by: call.pointee.fd) || KernelPath.outlivesClose(call, c)
+      else {
+        c.pointee.receiveLock.unlock()
+        return begin(call, c)
+      }
+      return held(call, c, hasAdvanced: true)
+    }
+  }
+
+  /// What a wait has shown comes over TCP once more. Releases the lock.
+  @inline(never)
+  private static func awaitReturning(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    c.apart(from: c.pointee.receiveLock) {
+      guard Returning.await(c) else { return done(call, 0, error: EAGAIN) }
+      call.pointee.resumed = true
+      return begin(call, c)
+    }
   }
 
   /// Whether bytes that were readable come over TCP once more. The receive lock is held.
@@ -144,12 +175,14 @@ enum Receive {
 
   /// Another process of this end leaves the lane for all: on in TCP when it is there. Releases the lock.
   private static func awaitSibling(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
-    c.pointee.receiveLock.unlock()
-    if SharedLane.follow(c) { return begin(call, c) }
-    if mayNotBlock(call, c) || Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
-      return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+    c.apart(from: c.pointee.receiveLock) {
+      call.pointee.resumed = true
+      if SharedLane.follow(c) { return begin(call, c) }
+      if mayNotBlock(call, c) || Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+        return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+      }
+      return SharedLane.sleep(call, c, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
     }
-    return SharedLane.sleep(call, c, timeout: c.pointee.receiveTimeout.load(ordering: .relaxed))
   }
 
   /// Copies what is there, out of the kernel or the ring. Bytes, or -1 if the peer's positions are absurd.
@@ -245,13 +278,19 @@ enum Receive {
     return !c.pointee.consumer!.holds(moreThan: seen)
   }
 
-  /// The end of the lane's stream. A peer that is gone leaves the last word to the kernel; a half-close is told here.
+  /// The end of the lane's stream. A peer that is gone leaves the last word to the kernel; a half-close is told here. Releases
+  /// the lock.
   private static func atEnd(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     let moved = call.pointee.moved
-    let readShut = c.pointee.readShut.load(ordering: .relaxed)
-    c.pointee.receiveLock.unlock()
-    if moved > 0 || readShut { return done(call, moved) }
-    guard Leaving.peerIsGone(c) else { return done(call, 0) }
+    guard moved == 0, !c.pointee.readShut.load(ordering: .relaxed), Leaving.peerIsGone(c) else {
+      c.pointee.receiveLock.unlock()
+      return done(call, moved)
+    }
+    return c.apart(from: c.pointee.receiveLock) { askKernelForEnd(call, c) }
+  }
+
+  private static func askKernelForEnd(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    call.pointee.resumed = true
     Leaving.awaitKernelEnd(c)
     if StandIn.isNeeded(c) || c.pointee.pendingError.load(ordering: .acquiring) == EPIPE { return done(call, 0) }
     c.lockBoth()
@@ -265,9 +304,10 @@ enum Receive {
 
   /// The peer's positions make no sense: it breaks its own connection.
   private static func giveUp(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
-    c.pointee.receiveLock.unlock()
-    Leaving.abort(c)
-    return done(call, 0, error: ECONNRESET)
+    c.apart(from: c.pointee.receiveLock) {
+      Leaving.abort(c)
+      return done(call, 0, error: ECONNRESET)
+    }
   }
 
   // MARK: Waiting

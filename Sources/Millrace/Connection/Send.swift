@@ -46,11 +46,7 @@ enum Send {
   private static func held(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
     guard call.pointee.flags & Int32(MSG_OOB) == 0 else {
       // Only TCP has urgent data: the connection goes back to it.
-      c.pointee.sendLock.unlock()
-      Descriptors.decline(call.pointee.fd, .urgentData)
-      if c.pointee.sendPath.load(ordering: .acquiring) == .kernel { return begin(call, c) }
-      // The peer does not answer, as if its window were closed.
-      return done(call, 0, error: EAGAIN)
+      return c.apart(from: c.pointee.sendLock) { sendUrgent(call, c) }
     }
     guard let wanted = Vectors.length(call) else {
       c.pointee.sendLock.unlock()
@@ -68,9 +64,14 @@ enum Send {
       call.pointee.moved += put
       let mayLead = put > 0 && !Fabric.hasWords(c) && c.pointee.sendPath.load(ordering: .relaxed) == .moving
       if call.pointee.moved >= wanted || (put == 0 && call.pointee.file >= 0 && call.pointee.error != EAGAIN) {
-        c.pointee.sendLock.unlock()
         // An end that leads on verbs begins with a byte in hand.
-        if mayLead { Mover.advance(c) }
+        if mayLead {
+          return c.apart(from: c.pointee.sendLock) {
+            Mover.advance(c)
+            return finished(call)
+          }
+        }
+        c.pointee.sendLock.unlock()
         return finished(call)
       }
       if call.pointee.file >= 0, put > 0 { continue }
@@ -83,14 +84,23 @@ enum Send {
     }
   }
 
+  private static func sendUrgent(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
+    Descriptors.decline(c, .urgentData)
+    if c.pointee.sendPath.load(ordering: .acquiring) == .kernel { return begin(call, c) }
+    // The peer does not answer, as if its window were closed.
+    return done(call, 0, error: EAGAIN)
+  }
+
   /// Another process of this end leaves the lane for all: on in TCP when it is there. Releases the lock.
   private static func awaitSibling(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
-    c.pointee.sendLock.unlock()
-    if SharedLane.follow(c) { return begin(call, c) }
-    if mayNotBlock(call, c) || Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
-      return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+    c.apart(from: c.pointee.sendLock) {
+      call.pointee.resumed = true
+      if SharedLane.follow(c) { return begin(call, c) }
+      if mayNotBlock(call, c) || Kernel.statusFlags(call.pointee.fd) & O_NONBLOCK != 0 {
+        return done(call, call.pointee.moved, error: call.pointee.moved > 0 ? 0 : EAGAIN)
+      }
+      return SharedLane.sleep(call, c, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
     }
-    return SharedLane.sleep(call, c, timeout: c.pointee.sendTimeout.load(ordering: .relaxed))
   }
 
   /// Copies what fits into the ring. Bytes, or -1 if the peer's positions are absurd.
@@ -194,9 +204,10 @@ enum Send {
     }
     if call.pointee.file < 0, !isFinished(c), StandIn.isNeeded(c) {
       StandIn.breakPipe(c)
-      c.pointee.sendLock.unlock()
-      Waiters.wake(c)
-      return done(call, wanted)
+      return c.apart(from: c.pointee.sendLock) {
+        Waiters.wake(c)
+        return done(call, wanted)
+      }
     }
     StandIn.pipeIsTold(c)
     _ = c.pin(Pins.sleeper)
@@ -208,9 +219,10 @@ enum Send {
   }
 
   private static func giveUp(_ call: UnsafeMutablePointer<mr_call>, _ c: ConnectionRef) -> mr_step {
-    c.pointee.sendLock.unlock()
-    Leaving.abort(c)
-    return done(call, 0, error: ECONNRESET)
+    c.apart(from: c.pointee.sendLock) {
+      Leaving.abort(c)
+      return done(call, 0, error: ECONNRESET)
+    }
   }
 
   // MARK: Waiting

@@ -113,7 +113,7 @@ enum PollWait {
       if let c = pinnedConnection(wait, index) {
         note(wait, index).pointee = 0
         let now = c.unpin(kind == poller ? Pins.poller : kind == sender ? Pins.sender : Pins.sleeper)
-        if kind != onLane, now & (Pins.receiveGate | Pins.sendGate) != 0 { Mover.advance(c) }
+        if kind != onLane, now & (Pins.receiveGate | Pins.sendGate) != 0 { Mover.advanceBehind(c) }
       }
       index += 1
     }
