@@ -109,6 +109,7 @@ kills: build ## Kill one end at every one of its system calls
 hostile: build ## Let hostile peers loose on honest programs (as root)
 	@echo "== hostile peers"
 	@$(PYTHON) Tests/Hostile/run.py
+	@$(PYTHON) Tests/Hostile/fuzz.py
 
 cli: build ## Test the command line tool
 	@echo "== command line tool"

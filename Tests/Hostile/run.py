@@ -30,7 +30,7 @@ BUILD = ROOT / "build/hostile"
 LIBRARY = ROOT / "build/libmillrace.so"
 COMMAND = ROOT / "build/millrace"
 CFLAGS = "-std=gnu11 -O1 -g -pthread -Wall -Wextra -Werror -D_GNU_SOURCE".split()
-PROGRAMS = {"node": ["node"], "peer": ["peer", "wire", "lane", "wireup", "cutover", "riding"]}
+PROGRAMS = {"node": ["node"], "fuzz": ["fuzz", "wire", "lane"], "peer": ["peer", "wire", "lane", "wireup", "cutover", "riding"]}
 
 # How long anything may take that takes microseconds on an idle machine; how long the honest connection may take for 20
 # rounds, which are 2 ms apart, and for the longest of them.
