@@ -144,7 +144,10 @@ static bool by_number_process(const struct numbered *n, long *r) {
       *r = execveat((int)n->a, (const char *)n->b, (char *const *)n->c, (char *const *)n->d, (int)n->e);
       return true;
     case SYS_exit_group: _exit((int)n->a);
-    case SYS_io_uring_setup: millrace_uring(); return false;
+    case SYS_io_uring_setup:
+      *r = real.syscall(n->number, n->a, n->b, n->c, n->d, n->e, n->f);
+      if (*r >= 0) millrace_uring();
+      return true;
     default: return false;
   }
 }

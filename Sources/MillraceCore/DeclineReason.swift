@@ -43,9 +43,10 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
   case fabricUnreachable
   case keyMismatch
   case laneFailed
+  case notPermitted
 
   /// How many reasons there are; raw values are 0 ..< count.
-  public static var count: Int { Int(DeclineReason.laneFailed.rawValue) + 1 }
+  public static var count: Int { Int(DeclineReason.notPermitted.rawValue) + 1 }
 
   /// The name that logs, `millrace ss` and `millrace reasons` print.
   public var name: StaticString {
@@ -90,6 +91,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .fabricUnreachable: "fabric-unreachable"
     case .keyMismatch: "key-mismatch"
     case .laneFailed: "lane-failed"
+    case .notPermitted: "not-permitted"
     }
   }
 
@@ -137,6 +139,7 @@ public enum DeclineReason: UInt8, CaseIterable, Sendable {
     case .fabricUnreachable: "The RDMA fabric does not lead to the peer, or it did not answer in time."
     case .keyMismatch: "The peer does not prove that it knows the key of MILLRACE_KEY_FILE."
     case .laneFailed: "The fabric failed while the lane was in use; it is tried again when the traffic has doubled."
+    case .notPermitted: "The process may not make a system call that a lane needs (a seccomp filter, for example)."
     case .operator: "An operator wants this connection on TCP (`millrace off`), until told otherwise (`millrace on`)."
     }
   }

@@ -17,10 +17,15 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import confined  # noqa: E402
+
 OPTIONS = argparse.Namespace(library=ROOT / "build/libmillrace.so")
 NOBODY = 65534
 # Of Sources/MillraceCore/DeclineReason.swift.
 NONE, RULE_DENIED, BELOW_THRESHOLD, NO_PEER, NO_VERBS, NO_DEVICE = 0, 2, 3, 4, 34, 35
+BAD_WIREUP, DESCRIPTORS, MEMORY, THREADS, NOT_PERMITTED = 9, 20, 21, 22, 40
 KERNEL, LANE, UNTRACKED = 0, 2, -1
 # One end of a connection that exchanges seven bytes each way, and then waits for the other end and for nothing else. Whether it
 # has a lane by then, or gets one while nothing more is sent, is what it prints.
@@ -39,6 +44,33 @@ for byte in range(7):
 deadline = time.monotonic() + 0.5
 while end.getsockopt(0x4d4c, 1) != 2 and time.monotonic() < deadline: time.sleep(0.005)
 print(end.getsockopt(0x4d4c, 1), flush=True)
+sys.stdin.read()
+"""
+
+# Two connections within one process: one has a lane when the process confines itself, the other comes later.
+CONFINED = """
+import ctypes, os, socket, sys, time
+import confined
+def pair():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        return one, listener.accept()[0]
+def exchange(ends, rounds):
+    for number in range(rounds):
+        out = os.urandom(1 + number * 37 % 5000)
+        for sender, receiver in (ends, ends[::-1]):
+            sender.sendall(out)
+            assert receiver.recv(len(out), socket.MSG_WAITALL) == out
+def state(ends): return [(end.getsockopt(0x4d4c, 1), end.getsockopt(0x4d4c, 2)) for end in ends]
+first = pair()
+deadline = time.monotonic() + 10
+while [path for path, _ in state(first)] != [2, 2] and time.monotonic() < deadline: exchange(first, 5)
+confined.refuse(confined.MEMFD_CREATE, (confined.SOCKET, confined.AF_UNIX), confined.PIDFD_OPEN, confined.PIDFD_GETFD)
+exchange(first, 500)
+second = pair()
+while any(reason in (0, 3) for _, reason in state(second)) and time.monotonic() < deadline: exchange(second, 5)
+exchange(second, 100)
+print(state(first), state(second), flush=True)
 sys.stdin.read()
 """
 
@@ -75,7 +107,7 @@ class Tests(unittest.TestCase):
         cls.probe = compiled("probe")
 
     def run_probe(self, *, family="4", port=None, rounds=40, size=64, expect_traffic=True, program=None, preload=None,
-                  **variables):
+                  confine=None, user=None, **variables):
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith(("MILLRACE", "LD_PRELOAD"))}
         preload = str(OPTIONS.library) if preload is None else preload
@@ -83,7 +115,7 @@ class Tests(unittest.TestCase):
         arguments = [program or self.probe, family, str(port or free_port()), str(rounds), str(size)]
         return Seen(subprocess.run(
             [*arguments, *(["traffic"] if expect_traffic else [])], env=environment, text=True, capture_output=True,
-            timeout=60))
+            timeout=60, preexec_fn=confine, user=user))
 
     def assert_lane(self, seen):
         self.assertEqual((seen.status, seen.connected, seen.accepted), (0, (LANE, NONE), (LANE, NONE)), seen.text)
@@ -293,6 +325,61 @@ class Tests(unittest.TestCase):
             self.assertEqual(result.returncode, 0, result)
         os.close(writer)
         full.close()
+
+    # What a process may not do, or has no more of
+
+    def refused(self, *calls):
+        seen = self.run_probe(confine=lambda: confined.refuse(*calls))
+        self.assertEqual((seen.status, seen.connected[0], seen.accepted[0]), (0, KERNEL, KERNEL), (seen.text, seen.errors))
+        return seen
+
+    def test_a_filter_of_system_calls_is_named(self):
+        seen = self.refused((confined.SOCKET, confined.AF_UNIX))
+        self.assertEqual((seen.connected[1], seen.accepted[1]), (NOT_PERMITTED, NOT_PERMITTED))
+        seen = self.refused((confined.SOCKET, confined.AF_NETLINK))
+        self.assertIn(NOT_PERMITTED, (seen.connected[1], seen.accepted[1]))
+        # The statistics page would be such a file too.
+        seen = self.refused(confined.MEMFD_CREATE)
+        self.assertEqual((seen.accepted[1], seen.page), (NOT_PERMITTED, 0))
+        seen = self.refused(confined.CLONE, confined.CLONE3)
+        self.assertEqual((seen.connected[1], seen.accepted[1], seen.threads), (NOT_PERMITTED, NOT_PERMITTED, 1))
+        self.assertIn("no service thread", seen.errors)
+
+    def test_a_filter_that_comes_when_there_are_lanes(self):
+        """They go on; a new connection stays on TCP, and the reason is counted."""
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-c", CONFINED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={"LD_PRELOAD": str(OPTIONS.library), "PYTHONPATH": str(HERE), "MILLRACE_ATTACH": "4"})
+        first = process.stdout.readline().strip()
+        shown = subprocess.run([ROOT / "build/millrace", "ss", "--json", "--pid", str(process.pid)], check=True,
+                               capture_output=True, text=True).stdout
+        process.communicate()
+        self.assertEqual((process.returncode, first), (0, f"{[(LANE, NONE)] * 2} {[(KERNEL, NOT_PERMITTED)] * 2}"))
+        self.assertEqual(json.loads(shown)["processes"][0]["declines"].get("not-permitted"), 2, shown)
+
+    def test_what_has_run_out_is_named(self):
+        def limit(kind, most):
+            return lambda: resource.setrlimit(kind, (most, most))
+
+        # Standard input, output and errors, both ends, and one more, which was the listener.
+        seen = self.run_probe(confine=limit(resource.RLIMIT_NOFILE, 6))
+        self.assertEqual((seen.status, seen.connected, seen.accepted), (0, (KERNEL, DESCRIPTORS), (KERNEL, DESCRIPTORS)),
+                         seen.text)
+        # The rings of one lane, each mapped twice, are 256 MiB at each end: for the end that offers there is room, or for
+        # neither.
+        seen = self.run_probe(confine=limit(resource.RLIMIT_AS, 512 << 20), MILLRACE_RING="64M")
+        self.assertEqual((seen.status, seen.connected, seen.accepted[0]), (0, (KERNEL, MEMORY), KERNEL), seen.text)
+        seen = self.run_probe(confine=limit(resource.RLIMIT_AS, 256 << 20), MILLRACE_RING="64M")
+        self.assertEqual((seen.status, seen.connected[0], seen.accepted), (0, KERNEL, (KERNEL, MEMORY)), seen.text)
+
+    @unittest.skipUnless(os.getuid() == 0, "root may become another user, whose threads are counted")
+    def test_threads_that_have_run_out_are_named(self):
+        OPTIONS.scratch.chmod(0o755)
+        library = shutil.copy(OPTIONS.library, OPTIONS.scratch)
+        seen = self.run_probe(confine=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)), user=NOBODY,
+                              preload=str(library))
+        self.assertEqual((seen.status, seen.connected, seen.accepted), (0, (KERNEL, THREADS), (KERNEL, THREADS)),
+                         (seen.text, seen.errors))
 
     # Ways to load it
 

@@ -159,7 +159,7 @@ void millrace_decline_passed(int fd);
 void millrace_decline_urgent(int fd);
 void millrace_decline_signals(int fd);
 void millrace_decline_file(int fd);
-/// The process uses io_uring: nothing of it is a candidate any more.
+/// The process has made an io_uring: nothing of it is a candidate any more, and when this returns nothing rides a lane.
 void millrace_uring(void);
 /// Whether calls on this connection no longer go to the kernel.
 bool millrace_on_lane(int fd);

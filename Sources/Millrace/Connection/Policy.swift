@@ -45,9 +45,20 @@ enum Policy {
       expected: .none, desired: .underway, ordering: .acquiringAndReleasing)
     guard mine else { return }
     if !Service.submit(c) {
+      if let reason = Service.whyNot { return refuse(c, reason) }
       postpone(c)
       c.pointee.attempt.store(.none, ordering: .releasing)
     }
+  }
+
+  /// There is no service thread that could say so. The attempt is this call's.
+  private static func refuse(_ c: ConnectionRef, _ reason: DeclineReason) {
+    Stats.start()
+    Stats.claimRow(c)
+    c.pointee.reason = reason
+    Stats.decline(reason)
+    Stats.publish(c)
+    c.pointee.attempt.store(.refused, ordering: .releasing)
   }
 
   /// A quarter more than it is now.
@@ -106,7 +117,7 @@ enum Policy {
 
   /// What stands against a lane for this connection, looked up once per attempt by the service thread.
   static func objection(_ c: ConnectionRef) -> DeclineReason? {
-    if usesRing() { return .ioUring }
+    if Uring.isUsed() { return .ioUring }
     if Stats.wantsNoLane(c) {
       // Kept as a prohibition, so that `millrace on` finds it and takes it back.
       _ = c.pointee.forbidden.compareExchange(
@@ -128,18 +139,6 @@ enum Policy {
     Options.readTimeouts(c)
     return nil
   }
-
-  /// A look at the descriptors now and then: a ring may come at any time in the life of a process.
-  private static func usesRing() -> Bool {
-    let now = Kernel.now()
-    if !Configuration.usesRing, now > nextLook {
-      nextLook = now &+ 500_000_000
-      Configuration.usesRing = RingDetector.find()
-    }
-    return Configuration.usesRing
-  }
-
-  nonisolated(unsafe) private static var nextLook: UInt64 = 0
 
   private static func addresses(_ c: ConnectionRef) -> Bool {
     guard let local = name(c.pointee.fd, Int(SYS_getsockname)), let peer = name(c.pointee.fd, Int(SYS_getpeername))

@@ -140,7 +140,7 @@ public func millraceDisconnecting(_ fd: Int32) {
 }
 
 @c(millrace_uring)
-public func millraceUring() { Configuration.usesRing = true }
+public func millraceUring() { Uring.made() }
 
 @c(millrace_on_lane)
 public func millraceOnLane(_ fd: Int32) -> Bool {

@@ -8,8 +8,16 @@ struct Errno: Error, Equatable {
   static var again: Errno { Errno(code: EAGAIN) }
   static var connectionRefused: Errno { Errno(code: ECONNREFUSED) }
   static var addressInUse: Errno { Errno(code: EADDRINUSE) }
-  /// Whether something of the process's, or of the machine's, has run out.
-  var isExhaustion: Bool { code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS }
+  /// What the process lacks, or may not do, that a lane needs; nil if the error says nothing about that.
+  var want: DeclineReason? {
+    switch code {
+    case EMFILE, ENFILE: .descriptorsExhausted
+    case ENOMEM, ENOBUFS: .memoryExhausted
+    // Filters of system calls answer with one of these.
+    case EPERM, EACCES, ENOSYS: .notPermitted
+    default: nil
+    }
+  }
   static var interrupted: Errno { Errno(code: EINTR) }
 }
 

@@ -4,17 +4,20 @@ import Synchronization
 /// Who is at the other end: the user of the process on the Unix socket must be the user who owns the other end of this
 /// very TCP connection, by the kernel's own word on both.
 enum Identity {
-  static func isPeer(_ socket: Int32, of c: ConnectionRef) -> Bool {
+  /// What speaks against whoever is at the other end of the socket; nil if it is the peer.
+  static func doubt(_ socket: Int32, of c: ConnectionRef) -> DeclineReason? {
     Stats.count(.identityChecks)
-    guard let caller = credentials(socket)?.uid,
-      let owner = socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local)
-    else { return false }
-    return caller == owner
+    do throws(Errno) {
+      let owner = try socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local)
+      return owner != nil && credentials(socket)?.uid == owner ? nil : .identityMismatch
+    } catch {
+      return error.want ?? .identityMismatch
+    }
   }
 
   /// Whether the other end of the connection is a socket of this network namespace.
   static func isLocal(_ c: ConnectionRef) -> Bool {
-    socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local) != nil
+    (try? socketUser(local: c.pointee.wireup.peer, remote: c.pointee.wireup.local)).flatMap { $0 } != nil
   }
 
   /// The process at the other end of a Unix connection, and its user (SO_PEERCRED, unix(7)).
@@ -31,11 +34,12 @@ enum Identity {
     return r == 0 ? credentials : nil
   }
 
-  /// The user who owns the TCP socket with exactly these endpoints (sock_diag(7)). Any process may ask.
-  private static func socketUser(local: Endpoint, remote: Endpoint) -> UInt32? {
-    let opened = Kernel.call(
-      Int(SYS_socket), Int(AF_NETLINK), Int(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), Int(NETLINK_SOCK_DIAG))
-    guard opened >= 0 else { return nil }
+  /// The user who owns the TCP socket with exactly these endpoints (sock_diag(7)); nil if there is none. Any process may ask,
+  /// if it may make such a socket.
+  private static func socketUser(local: Endpoint, remote: Endpoint) throws(Errno) -> UInt32? {
+    let opened = try Kernel.check(
+      Kernel.call(
+        Int(SYS_socket), Int(AF_NETLINK), Int(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), Int(NETLINK_SOCK_DIAG)))
     let fd = Int32(truncatingIfNeeded: opened)
     defer { Kernel.close(fd) }
     var question = Question(

@@ -53,7 +53,7 @@ enum Attaching {
       enter(c, .listening, for: listenTime)
       Service.watch(c, c.pointee.wireup.listener, .listener, EPOLLIN.rawValue)
     } catch {
-      refuse(c, error.isExhaustion ? .descriptorsExhausted : .nameTaken)
+      refuse(c, error.want ?? .nameTaken)
     }
   }
 
@@ -65,7 +65,12 @@ enum Attaching {
     var rounds = 0
     while rounds < 8, c.pointee.wireup.stage == .listening, let socket = Rendezvous.accept(c.pointee.wireup.listener) {
       rounds += 1
-      guard Identity.isPeer(socket, of: c) else {
+      let doubt = Identity.doubt(socket, of: c)
+      if let doubt, doubt != .identityMismatch {
+        Bell.close(socket)
+        return refuse(c, doubt)
+      }
+      guard doubt == nil else {
         // Somebody else's call leaves the name to the true peer.
         Stats.count(.hostileMessages)
         Stats.decline(.identityMismatch)
@@ -89,8 +94,11 @@ enum Attaching {
     case .message(let offer):
       guard offer.version == WireupMessage.version else { return answerNo(c, .versionMismatch) }
       guard offer.kind == .offer, descriptor >= 0 else { return refuse(c, .badWireup) }
-      guard let segment = Segment.open(descriptor, ringBytes: Int(offer.detail)) else {
-        return answerNo(c, .badSegment)
+      let segment: Segment
+      do throws(Errno) {
+        segment = try Segment.open(descriptor, ringBytes: Int(offer.detail))
+      } catch {
+        return answerNo(c, error.want ?? .badSegment)
       }
       guard adopt(c, segment, offer.nonce, as: c.pointee.role) else {
         segment.unmap()
@@ -113,11 +121,15 @@ enum Attaching {
     do throws(Errno) {
       c.pointee.wireup.socket = try Rendezvous.call(c)
     } catch {
-      return error.isExhaustion ? refuse(c, .descriptorsExhausted) : seek(c)
+      if let reason = error.want { return refuse(c, reason) }
+      return seek(c)
     }
-    guard Identity.isPeer(c.pointee.wireup.socket, of: c) else { return refuse(c, .identityMismatch) }
-    guard let made = Segment.create(ringBytes: Int(Configuration.settings.ringBytes)) else {
-      return refuse(c, .memoryExhausted)
+    if let doubt = Identity.doubt(c.pointee.wireup.socket, of: c) { return refuse(c, doubt) }
+    let made: (segment: Segment, descriptor: Int32)
+    do throws(Errno) {
+      made = try Segment.create(ringBytes: Int(Configuration.settings.ringBytes))
+    } catch {
+      return refuse(c, error.want ?? .memoryExhausted)
     }
     defer { Kernel.close(made.descriptor) }
     let nonce = Entropy.nonce()

@@ -46,7 +46,9 @@ enum Service {
     // Somebody else is starting it: this candidate tries again with its next call.
     guard first else { return false }
     Configuration.prepareSpinning()
-    guard open(), shim_start_thread() == 0 else {
+    if let reason = open() ?? startThread() {
+      obstacle = reason
+      // Releases the reason.
       state.store(3, ordering: .releasing)
       Log.error("no service thread: connections stay on TCP")
       return false
@@ -69,14 +71,27 @@ enum Service {
     return true
   }
 
-  private static func open() -> Bool {
+  /// Why there is no service thread; nil if there is one, or may be. It has been tried once.
+  static var whyNot: DeclineReason? { state.load(ordering: .acquiring) == 3 ? obstacle : nil }
+  nonisolated(unsafe) private static var obstacle = DeclineReason.none
+
+  private static func startThread() -> DeclineReason? {
+    let r = shim_start_thread()
+    return r == 0 ? nil : r == EAGAIN ? .threadsExhausted : Errno(code: r).want ?? .threadsExhausted
+  }
+
+  /// Makes what the thread sleeps on. The reason if it cannot.
+  private static func open() -> DeclineReason? {
     let set = Table.makeHidden { Kernel.call(Int(SYS_epoll_create1), Int(EPOLL_CLOEXEC)) }
     let event = Table.makeHidden { Kernel.call(Int(SYS_eventfd2), 0, Int(EFD_CLOEXEC | EFD_NONBLOCK)) }
-    guard let hiddenSet = try? set.get(), let hiddenEvent = try? event.get() else { return false }
-    epoll = hiddenSet
-    wakeup = hiddenEvent
+    do throws(Errno) {
+      epoll = try set.get()
+      wakeup = try event.get()
+    } catch {
+      return error.want ?? .descriptorsExhausted
+    }
     Kernel.epollControl(epoll, EPOLL_CTL_ADD, wakeup, events: EPOLLIN.rawValue, data: 0)
-    return true
+    return nil
   }
 
   /// In the child of a fork: there is no service thread, and its descriptors are the parent's.
@@ -97,6 +112,7 @@ enum Service {
       while true {
         Verbs.inService.lock()
         let hasLanes = Trimming.look()
+        if hasLanes { Uring.look() }
         let posting = Verbs.attend()
         Operator.look()
         Detaching.look()

@@ -1,5 +1,5 @@
-// Children are forked while another thread closes connections under their readers: each child uses a lane that it shares with
-// its parent, and ends as it should.
+// Children are forked while another thread closes connections under their readers: each child uses a lane that it
+// shares with its parent, and ends as it should.
 #include "observe.h"
 
 enum { CHILDREN = 150 };
@@ -12,8 +12,8 @@ static void *read_once(void *argument) {
   return (void *)(intptr_t)recv((int)(intptr_t)argument, &byte, 1, 0);
 }
 
-// A close under a reader is put off until the reader returns; so it is the reader, or whoever leaves last, that ends the
-// connection.
+// A close under a reader is put off until the reader returns; so it is the reader, or whoever leaves last, that ends
+// the connection.
 static void *close_many(void *unused) {
   while (!stopped) {
     int fds[2];
@@ -33,7 +33,8 @@ static void in_child(const int fds[2], int number) {
   char byte = (char)number, got = 0;
   struct pollfd both[] = {{.fd = fds[0], .events = POLLOUT}, {.fd = fds[1], .events = POLLIN}};
   // In the first wait of a child it comes to watch what it has inherited.
-  if (poll(both, 2, 5000) < 1 || send(fds[0], &byte, 1, 0) != 1 || recv(fds[1], &got, 1, 0) != 1 || got != byte) _exit(1);
+  if (poll(both, 2, 5000) < 1 || send(fds[0], &byte, 1, 0) != 1 || recv(fds[1], &got, 1, 0) != 1 || got != byte)
+    _exit(1);
   _exit(0);
 }
 

@@ -16,12 +16,11 @@ struct Segment {
     page + LaneLayout.controlBytes + (role == .leader ? 0 : 2 * ringBytes)
   }
 
-  /// Makes the memory of a new lane; nil if there is no memory or no descriptor. The caller closes `descriptor`.
-  static func create(ringBytes: Int) -> (segment: Segment, descriptor: Int32)? {
+  /// Makes the memory of a new lane. The caller closes `descriptor`.
+  static func create(ringBytes: Int) throws(Errno) -> (segment: Segment, descriptor: Int32) {
     let name: StaticString = "millrace-lane"
-    let fd = Kernel.call(
-      Int(SYS_memfd_create), Int(bitPattern: name.utf8Start), Int(CL_MFD_FLAGS))
-    guard fd >= 0 else { return nil }
+    let fd = try Kernel.check(
+      Kernel.call(Int(SYS_memfd_create), Int(bitPattern: name.utf8Start), Int(CL_MFD_FLAGS)))
     let descriptor = Int32(truncatingIfNeeded: fd)
     let bytes = LaneLayout.segmentBytes(ringBytes: ringBytes)
     if Kernel.setSize(descriptor, bytes),
@@ -34,32 +33,45 @@ struct Segment {
       return (segment, descriptor)
     }
     Kernel.close(descriptor)
-    return nil
+    throw Errno(code: ENOMEM)
   }
 
-  /// Maps memory that a peer made. Nil unless it has exactly the promised size, sealed so that it can never shrink
+  /// Maps memory that a peer made. EBADMSG unless it has exactly the promised size, sealed so that it can never shrink
   /// under us (which would be a SIGBUS of the peer's choosing).
-  static func open(_ descriptor: Int32, ringBytes: Int) -> Segment? {
-    guard ringBytes >= 4096, ringBytes <= 1 << 26, ringBytes & (ringBytes - 1) == 0 else { return nil }
+  static func open(_ descriptor: Int32, ringBytes: Int) throws(Errno) -> Segment {
+    let wrong = Errno(code: EBADMSG)
+    guard ringBytes >= 4096, ringBytes <= 1 << 26, ringBytes & (ringBytes - 1) == 0 else { throw wrong }
     var status = stat()
     let r = withUnsafeMutablePointer(to: &status) {
       Kernel.call(Int(SYS_fstat), Int(descriptor), Int(bitPattern: $0))
     }
-    guard r == 0, Int(status.st_size) == LaneLayout.segmentBytes(ringBytes: ringBytes) else { return nil }
+    guard r == 0, Int(status.st_size) == LaneLayout.segmentBytes(ringBytes: ringBytes) else { throw wrong }
     let seals = Kernel.call(Int(SYS_fcntl), Int(descriptor), Int(F_GET_SEALS))
-    guard seals >= 0, seals & Int(CL_SEALS) == Int(CL_SEALS) else { return nil }
-    guard let segment = map(descriptor, ringBytes: ringBytes) else { return nil }
+    guard seals >= 0, seals & Int(CL_SEALS) == Int(CL_SEALS) else { throw wrong }
+    // What cannot be mapped is not what was promised, unless it is this process that has no room.
+    guard let segment = map(descriptor, ringBytes: ringBytes) else {
+      throw hasRoom(ringBytes) ? wrong : Errno(code: ENOMEM)
+    }
     if segment.page.load(as: UInt64.self) == LaneLayout.magic,
       segment.page.load(fromByteOffset: 8, as: UInt32.self) == LaneLayout.version
     {
       return segment
     }
     segment.unmap()
-    return nil
+    throw wrong
   }
 
   func unmap() {
     Kernel.unmap(page, Self.mappedBytes(ringBytes))
+  }
+
+  /// Whether there are addresses for so large a segment.
+  private static func hasRoom(_ ringBytes: Int) -> Bool {
+    let total = mappedBytes(ringBytes)
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+    guard let base = Kernel.map(total, protection: PROT_NONE, flags: flags) else { return false }
+    Kernel.unmap(base, total)
+    return true
   }
 
   private static func map(_ fd: Int32, ringBytes: Int) -> Segment? {

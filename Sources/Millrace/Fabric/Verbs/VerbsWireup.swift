@@ -125,7 +125,7 @@ enum VerbsWireup {
   /// The accepted end offers: its ring, and the nonce. The reason if it cannot.
   private static func offer(_ c: ConnectionRef, _ end: OpaquePointer) -> DeclineReason? {
     let bytes = min(Int(Configuration.settings.ringBytes), VerbsImmediate.largestRing)
-    guard let made = Segment.create(ringBytes: bytes) else { return .memoryExhausted }
+    guard let made = try? Segment.create(ringBytes: bytes) else { return .memoryExhausted }
     Kernel.close(made.descriptor)
     guard let lane = VerbsLaneRef.make() else {
       made.segment.unmap()
@@ -166,7 +166,7 @@ enum VerbsWireup {
 
   /// The connected end answers. The reason if it cannot; the queue pair is the caller's to destroy then.
   private static func answer(_ c: ConnectionRef, _ end: OpaquePointer, _ offer: VerbsOffer) -> DeclineReason? {
-    guard let made = Segment.create(ringBytes: offer.ringBytes) else { return .memoryExhausted }
+    guard let made = try? Segment.create(ringBytes: offer.ringBytes) else { return .memoryExhausted }
     Kernel.close(made.descriptor)
     guard let lane = VerbsLaneRef.make() else {
       made.segment.unmap()
