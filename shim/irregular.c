@@ -249,11 +249,41 @@ PUBLIC ssize_t sendfile64(int out, int in, off64_t *offset, size_t bytes) {
   return sendfile(out, in, offset, bytes);
 }
 
+/// splice from a connection whose peer is gone and whose bytes are in memory: a page's worth at a time, since a pipe
+/// that has room for anything has it for that.
+static ssize_t splice_rest(int in, int out, size_t bytes, unsigned flags) {
+  bool waits = (flags & SPLICE_F_NONBLOCK) == 0 && (shim_raw(SYS_fcntl, out, F_GETFL, 0, 0, 0, 0) & O_NONBLOCK) == 0;
+  size_t moved = 0;
+  while (moved < bytes) {
+    struct pollfd pipe = {.fd = out, .events = POLLOUT};
+    int r = real.poll(&pipe, 1, moved == 0 && waits ? -1 : 0);
+    if (r == 0) errno = EAGAIN;
+    if (r <= 0) break;
+    char buffer[PIPE_BUF];
+    size_t most = bytes - moved < sizeof buffer ? bytes - moved : sizeof buffer;
+    ssize_t there = recv(in, buffer, most, MSG_PEEK | MSG_DONTWAIT);
+    if (there == 0) return (ssize_t)moved;
+    if (there < 0) break;
+    ssize_t put = real.write(out, buffer, (size_t)there);
+    if (put <= 0) break;
+    recv(in, buffer, (size_t)put, MSG_DONTWAIT);
+    moved += (size_t)put;
+  }
+  return moved > 0 ? (ssize_t)moved : -1;
+}
+
+static bool is_pipe(int fd) {
+  return shim_raw(SYS_fcntl, fd, F_GETPIPE_SZ, 0, 0, 0, 0) > 0;
+}
+
 PUBLIC ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t bytes, unsigned flags) {
   ENTER();
   // Pages move between kernel objects: the connection has to be one, before and for as long as it is spliced.
   if (shim_connection(in) != NULL) millrace_decline_splice(in);
   if (shim_connection(out) != NULL) millrace_decline_splice(out);
+  // It stays on its lane only if its peer is gone.
+  if (in_offset == NULL && out_offset == NULL && bytes > 0 && millrace_on_lane(in) && is_pipe(out))
+    return splice_rest(in, out, bytes, flags);
   return real.splice(in, in_offset, out, out_offset, bytes, flags);
 }
 

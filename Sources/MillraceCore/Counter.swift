@@ -34,9 +34,11 @@ public enum Counter: Int, CaseIterable, Sendable {
   case gathered
   case undelivered
   case takeovers
+  case restsGiven
+  case restsLost
 
   /// How many counters there are; raw values are 0 ..< count.
-  public static var count: Int { Counter.takeovers.rawValue + 1 }
+  public static var count: Int { Counter.restsLost.rawValue + 1 }
 
   /// The name that `millrace ss --counters` prints.
   public var name: StaticString {
@@ -73,6 +75,8 @@ public enum Counter: Int, CaseIterable, Sendable {
     case .gathered: "gathered-messages"
     case .undelivered: "undelivered-lanes"
     case .takeovers: "takeovers"
+    case .restsGiven: "rests-given"
+    case .restsLost: "rests-lost"
     }
   }
 }

@@ -97,6 +97,15 @@ short await_events(int fd, short events) {
   return one.revents;
 }
 
+void await_fin(int fd) {
+  double start = now();
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  while (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_ESTABLISHED &&
+         now() - start < 5)
+    sched_yield();
+}
+
 void await_bytes(int fd, int count) {
   double start = now();
   int queued = 0;

@@ -115,6 +115,8 @@ double now(void);
 bool took(double start, double low, double high);
 // Polls until all of `events` are there (at most 5 s), and returns what poll said last.
 short await_events(int fd, short events);
+// Waits until the kernel has the peer's FIN, or a reset (at most 5 s).
+void await_fin(int fd);
 // Waits until at least `count` bytes can be read (FIONREAD; at most 5 s).
 void await_bytes(int fd, int count);
 // What poll says at this moment.

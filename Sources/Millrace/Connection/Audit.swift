@@ -6,6 +6,7 @@ import Synchronization
 enum Audit {
   private static let established: UInt8 = 1
   private static let closed: UInt8 = 7
+  private static let closeWait: UInt8 = 8
 
   static func agrees(_ c: ConnectionRef) -> Bool {
     for _ in 0..<4 {
@@ -91,6 +92,14 @@ enum Audit {
 
   /// Whether the peer's FIN has certainly come: CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT.
   private static func hasFin(_ state: UInt8) -> Bool { state == 8 || state == 9 || state == 11 || state == 6 }
+
+  /// How many bytes of the peer's came over TCP before its FIN, read or not, if this end has not finished its own stream there;
+  /// nil in any other state.
+  static func receivedBeforeFin(_ c: ConnectionRef) -> UInt64? {
+    var counts = cl_tcp_counts()
+    guard cl_tcp_counts(c.pointee.fd, &counts) == 0, counts.state == closeWait else { return nil }
+    return counts.bytes_received &- 1
+  }
 
   /// How many bytes of the peer's came over TCP, whoever has read them; nil while there are unread ones, or while more may
   /// come. `wasReset`: it was not a FIN that ended them, which counts as a byte.

@@ -93,7 +93,8 @@ enum Closing {
       let reset = resets || lingersNot(fd) ? FinishFlags.reset : 0
       _ = c.pointee.producer?.finish(FinishFlags.finished | FinishFlags.closed | reset)
     }
-    if !c.isShared { Leaving.dropRecords(c) }
+    // Once the lane has ended there are none: what the kernel has is the application's, or somebody else's by now.
+    if !c.isShared, c.pointee.wireup.stage != .ended { Leaving.dropRecords(c) }
     c.pointee.readShut.store(true, ordering: .sequentiallyConsistent)
     c.pointee.wireup.stage = .ended
     c.unlockBoth()

@@ -14,6 +14,12 @@ enum Detaching {
   /// `isGivenAway`: somebody else is about to have the connection, who would take what is still missing of the peer's answer
   /// for data. If it does not come, the connection is reset instead.
   static func detach(_ c: ConnectionRef, _ reason: DeclineReason, isGivenAway: Bool = false) {
+    leave(c, reason, isGivenAway: isGivenAway)
+    // A peer that is gone sends nothing again.
+    if isGivenAway { Bequeathing.give(c, reason) }
+  }
+
+  private static func leave(_ c: ConnectionRef, _ reason: DeclineReason, isGivenAway: Bool) {
     guard c.pointee.attempt.load(ordering: .acquiring) == .attached || c.pointee.wireup.stage.isMoving else { return }
     _ = c.pin(Pins.sleeper)
     defer { c.unpin(Pins.sleeper) }
@@ -42,7 +48,10 @@ enum Detaching {
     c.lockBoth()
     var hasBegun = false
     switch c.pointee.wireup.stage {
-    case .attached where !Leaving.peerIsGone(c):
+    case .attached where Leaving.peerIsGone(c): break
+    // A record to a socket that is closed makes the kernel reset, and what TCP says of the end is lost.
+    case .attached where Leaving.noticeEnd(c): hasBegun = true
+    case .attached:
       SharedLane.refresh(c)
       c.pointee.reason = reason
       Mover.perform(c.pointee.cutover.laneDown(consumed: c.pointee.consumer!.head), c)
@@ -92,6 +101,7 @@ enum Detaching {
       if c.pointee.isFamily, c.pointee.wireup.stage == .attached, !SharedLane.claimDetach(c) { return }
       begin(c, reason)
       if c.pointee.isFamily { SharedLane.settleClaim(c) }
+      Bequeathing.give(c, reason)
     default: break
     }
   }

@@ -134,7 +134,8 @@ enum Forking {
       c.pointee.wireup.isWatched = false
       abandonAttempt(c)
       if c.pointee.isFamily { SharedLane.isUnwatched = true }
-      // Closed while some thread was inside, and that thread did not come along.
+      // Closed while some thread was inside, and that thread did not come along. The hidden descriptor would keep the peer from
+      // seeing the end for as long as this child lives.
       if c.pointee.pins.load(ordering: .relaxed) & Pins.closing != 0 { Closing.finish(c) }
     }
   }

@@ -90,9 +90,11 @@ enum Inheriting {
 
   /// Moves the consumer to where the ring of a peer that is gone continues the kernel stream. False if it does not. The
   /// receive lock is held.
-  static func skipToRest(_ c: ConnectionRef, isReset: Bool = false) -> Bool {
+  ///
+  /// `total`: so many bytes have come over TCP, if not all of them are read.
+  static func skipToRest(_ c: ConnectionRef, isReset: Bool = false, received total: UInt64? = nil) -> Bool {
     guard let segment = c.pointee.segment else { return false }
-    let received = c.pointee.kernelReceived.load(ordering: .relaxed)
+    let received = total ?? c.pointee.kernelReceived.load(ordering: .relaxed)
     // Partner: Mover.fixCut.
     let fixed = segment.side(c.pointee.laneRole.peer).fixedCut.pointee.load(ordering: .acquiring)
     // One that had calls in the kernel to its end has re-sent nothing: what it put in its ring meanwhile follows all that came

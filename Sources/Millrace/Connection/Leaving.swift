@@ -18,15 +18,20 @@ enum Leaving {
     if c.pointee.sendPath.load(ordering: .relaxed) != .kernel
       || c.pointee.receivePath.load(ordering: .relaxed) != .kernel
     {
-      openGates(c)
-      c.pointee.attempt.store(.refused, ordering: .relaxed)
-      c.pointee.wireup.stage = .ended
-      Stats.count(.laneEnds)
-      Registrations.toKernel(c, atEnd: true)
-      Stats.publish(c)
+      goToKernel(c)
     }
     c.unlockBoth()
     Waiters.wake(c)
+  }
+
+  /// The same, with both locks held.
+  static func goToKernel(_ c: ConnectionRef) {
+    openGates(c)
+    c.pointee.attempt.store(.refused, ordering: .relaxed)
+    c.pointee.wireup.stage = .ended
+    Stats.count(.laneEnds)
+    Registrations.toKernel(c, atEnd: true)
+    Stats.publish(c)
   }
 
   /// The peer's farewell on the lane is a moment ahead of the kernel's. A caller who was told that the stream has ended
@@ -169,6 +174,14 @@ enum Leaving {
     }
   }
 
+  /// The kernel stream of a peer on its lane ends only when it is gone, and the kernel may know before the bell hangs up. True if it
+  /// has ended and brings nothing more. Both locks are held.
+  static func noticeEnd(_ c: ConnectionRef) -> Bool {
+    guard kernelHasEnded(c), Kernel.queued(c.pointee.fd, CL_FIONREAD) == 0 else { return false }
+    if Kernel.pollNow(c.pointee.fd, 0) & Int16(POLLERR) != 0 { setGone(c) } else { bereave(c) }
+    return true
+  }
+
   /// Whether the peer's end of the TCP connection is closed, or has been reset.
   static func kernelHasEnded(_ c: ConnectionRef) -> Bool {
     let ends = Int16(truncatingIfNeeded: Int32(POLLRDHUP)) | Int16(POLLHUP) | Int16(POLLERR)
@@ -308,6 +321,11 @@ enum Leaving {
   /// The peer does not keep to the protocol, and the stream cannot be trusted any more. Both locks are held.
   static func breakOff(_ c: ConnectionRef) {
     Stats.count(.hostileMessages)
+    dissolve(c)
+  }
+
+  /// Nothing can be said of the stream any more but a reset. Both locks are held.
+  static func dissolve(_ c: ConnectionRef) {
     reset(c)
     setGone(c)
     openGates(c)

@@ -127,11 +127,12 @@ enum Kernel {
     return r < 0 ? nil : value
   }
 
-  static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) {
+  @discardableResult
+  static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> Bool {
     var value = value
-    _ = withUnsafePointer(to: &value) {
+    return withUnsafePointer(to: &value) {
       call(Int(SYS_setsockopt), Int(fd), Int(level), Int(name), Int(bitPattern: $0), MemoryLayout<Int32>.size)
-    }
+    } == 0
   }
 
   static func shutdown(_ fd: Int32, _ how: Int32) {
