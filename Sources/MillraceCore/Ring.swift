@@ -249,7 +249,8 @@ public struct RingConsumer {
     own.readerArm.pointee.bitwiseOr(bits, ordering: .sequentiallyConsistent)
     // Partner: RingProducer.publish.
     let tail = peer.tail.pointee.load(ordering: .sequentiallyConsistent)
-    return tail &- head <= UInt64(truncatingIfNeeded: seen) && peer.finish.pointee.load(ordering: .sequentiallyConsistent) == 0
+    guard tail &- head <= UInt64(truncatingIfNeeded: seen) else { return false }
+    return peer.finish.pointee.load(ordering: .sequentiallyConsistent) == 0
   }
 
   /// The producer's ``FinishFlags``. Read them before the last look at the tail: bytes come before the flags.

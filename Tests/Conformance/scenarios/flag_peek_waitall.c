@@ -1,4 +1,5 @@
-// A peek that waits for all of what it asks for: it sees each byte once, sleeps while there is less, and leaves everything.
+// A peek that waits for all of what it asks for: it sees each byte once, sleeps while there is less, and leaves
+// everything.
 #include "observe.h"
 
 struct peeker {
