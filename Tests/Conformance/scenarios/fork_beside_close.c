@@ -2,7 +2,7 @@
 // shares with its parent, and ends as it should.
 #include "observe.h"
 
-enum { CHILDREN = 150 };
+enum { CHILDREN = 50 };
 
 static _Atomic bool stopped;
 static _Atomic int closed;
