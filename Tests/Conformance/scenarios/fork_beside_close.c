@@ -7,8 +7,11 @@ enum { CHILDREN = 50 };
 static _Atomic bool stopped;
 static _Atomic int closed;
 
+static _Atomic pid_t reader_id;
+
 static void *read_once(void *argument) {
   char byte;
+  reader_id = thread_id();
   return (void *)(intptr_t)recv((int)(intptr_t)argument, &byte, 1, 0);
 }
 
@@ -18,8 +21,11 @@ static void *close_many(void *unused) {
   while (!stopped) {
     int fds[2];
     lane_pair(fds, PAIR_V4);
+    reader_id = 0;
     pthread_t reader = start_thread(read_once, (void *)(intptr_t)fds[1]);
-    sched_yield();
+    while (reader_id == 0) sched_yield();
+    // A number that is closed before it is read may be somebody else's by then.
+    await_asleep(reader_id);
     close(fds[1]);
     send(fds[0], "x", 1, MSG_NOSIGNAL);
     join_thread(reader);
